@@ -1,0 +1,1 @@
+"""Site-specific strong-motion generation: TimesNet-Gen, its baselines, and how to judge them."""

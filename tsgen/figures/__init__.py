@@ -1,0 +1,33 @@
+"""One function a figure: takes a Study, returns a Matplotlib Figure. ``python -m tsgen.figures`` redraws them."""
+
+import matplotlib.pyplot as plt
+
+from tsgen.figures import data, models, paper
+from tsgen.figures.style import styled
+
+FIGURES = {name: function for module in (data, models, paper) for name, function in module.FIGURES.items()}
+CAPTIONS = {name: " ".join(function.__doc__.split()) for name, function in FIGURES.items()}
+
+
+def draw(study, name):
+    """Draw figure ``name`` and save it as PNG and PDF in the run's figures folder; returns the PNG's path.
+
+    Raises ValueError for a name that is not in FIGURES.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"unknown figure {name!r}; known: {', '.join(FIGURES)}")
+    with styled():
+        figure = FIGURES[name](study)
+        study.figures_folder.mkdir(parents=True, exist_ok=True)
+        path = study.figures_folder / f"{name}.png"
+        figure.savefig(path, metadata={"Software": None})
+        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+        plt.close(figure)
+    return path
+
+
+def show(study, name):
+    """Draw figure ``name`` and give the saved file to the notebook."""
+    from IPython.display import Image
+
+    return Image(filename=draw(study, name))

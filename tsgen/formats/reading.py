@@ -1,0 +1,184 @@
+"""``read`` and ``read_folder``: decode, check, resample, cut, mark, and account for every file."""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from tsgen import quality
+from tsgen.formats import seisbench
+from tsgen.formats.discovery import SUPPORTED, job_of, jobs_below, suffix
+from tsgen.formats.recording import Damaged, UnreadableRecord
+from tsgen.records import assemble
+
+REPORT_COLUMNS = ["file", "outcome", "reason"]
+CHUNK = 16  # jobs given to a worker at a time
+FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it saves
+
+
+class Wanted(NamedTuple):
+    """What the caller asked for."""
+
+    sampling_rate_in_hz: float | None
+    duration_in_s: float | None
+    unit: str | None
+
+
+def read(path, sampling_rate_in_hz=None, unit=None):
+    """Records of one file, with its sibling components where the format has one component a file.
+
+    A folder in the SeisBench layout is read whole. ``sampling_rate_in_hz`` None keeps the native rate, which must then
+    be one. ``unit`` ("cm/s^2", "gal", "m/s^2", "g") is what samples are where the file does not say. Raises
+    UnreadableRecord.
+    """
+    path = Path(path)
+    if path.is_dir() and seisbench.is_collection(path):
+        return read_folder(path, sampling_rate_in_hz, unit=unit)[0]
+    if path.is_dir() or suffix(path.name) == ".zip":
+        raise UnreadableRecord(path, "it is a folder or an archive", "use formats.read_folder for these")
+    if not path.is_file():
+        raise UnreadableRecord(path, "there is no such file", "check the path")
+    wanted = Wanted(sampling_rate_in_hz, None, unit)
+    try:
+        job = job_of(path)
+    except Damaged as error:
+        raise UnreadableRecord(path, str(error), error.remedy) from None
+    found, refusals = _work(job, wanted)
+    if not found:
+        raise UnreadableRecord(path, *refusals[0][1:])
+    return _joined(path, found, wanted)
+
+
+def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None):
+    """(Records, report) of every record below ``path``, a folder or a zip archive, in any mix of supported formats.
+
+    Each record is filtered and resampled to ``sampling_rate_in_hz`` (None: the native rate, which must then be one),
+    and cut to ``duration_in_s`` where that is given (Records.window), else zero-padded to the longest. A folder that
+    holds metadata.csv and waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives
+    found on the way are read in place.
+
+    The report has one row a file, or one a trace of a collection: file, outcome, reason. Outcomes: "read" (the reason
+    is the quality text, "" if fine), "companion" (serves other files: StationXML, metadata.csv), "refused" (cannot be
+    read: why, and what to do), "left out" (no record, or not needed, such as KiK-net's borehole sensor). Raises
+    UnreadableRecord if ``path`` is missing, empty or holds nothing readable.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UnreadableRecord(path, "there is no such folder", "check the path")
+    if path.is_file() and suffix(path.name) != ".zip":
+        raise UnreadableRecord(path, "it is a file, not a folder", "use formats.read for one file")
+    jobs, lines = jobs_below(path)
+    if not jobs and not lines:
+        raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
+    wanted = Wanted(sampling_rate_in_hz, duration_in_s, unit)
+    found = []
+    with tqdm(total=len(jobs), unit="file", desc="reading", disable=None) as bar:
+        for job, (decoded, refusals) in zip(jobs, _results(jobs, wanted), strict=True):
+            found += decoded
+            refused = [(file, "refused", f"{reason}; {remedy}") for file, reason, remedy in refusals]
+            # a file of several stations may be read in part: then it has a row for each part
+            lines += [(file, "read", "") for file in job.files] * bool(decoded) + refused
+            bar.update()
+    if not found:
+        refused = [f"; the first: {file}: {reason}" for file, outcome, reason in lines if outcome == "refused"]
+        raise UnreadableRecord(path, f"none of its {len(lines)} files can be read{''.join(refused[:1])}", SUPPORTED)
+    records = _joined(path, found, wanted)
+    return records, _report(lines, found, records)
+
+
+def _work(job, wanted):
+    """([(waveform, rate, row, files)], [(file, reason, remedy)]) of one job; never raises."""
+    try:
+        decoded = job.decode(wanted.unit)
+        found = [_prepared(*one, wanted) + (job.files,) for one in decoded if not isinstance(one, Damaged)]
+        errors = [one for one in decoded if isinstance(one, Damaged)]
+    except Damaged as error:
+        found, errors = [], [error]
+    except Exception as error:  # the last line of defence: one damaged file must not end the reading of a folder
+        told = f"it cannot be decoded ({type(error).__name__}: {str(error)[:120]})"
+        found, errors = [], [Damaged(told)]
+    files = job.files if not found else job.files[:1]
+    return found, [(file, str(error), error.remedy) for error in errors for file in files]
+
+
+def _prepared(waveform, rate, row, wanted):
+    """(waveform, rate, row) checked at its native rate, then brought to the wanted rate and length."""
+    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan))
+    row = row | {"quality": row.get("quality") or "; ".join(told)}
+    records = assemble([waveform], [rate], pd.DataFrame([row]), wanted.sampling_rate_in_hz)
+    if wanted.duration_in_s:
+        records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)))
+    return records.waveforms[0], records.sampling_rate_in_hz, records.table.iloc[0].to_dict()
+
+
+def _joined(path, found, wanted):
+    """One Records of what the jobs gave; raises UnreadableRecord if the rates differ."""
+    rates = {rate for _, rate, _, _ in found}
+    if len(rates) > 1:
+        raise UnreadableRecord(
+            path,
+            f"the records have {len(rates)} sampling rates, {min(rates):g} to {max(rates):g} Hz",
+            "give sampling_rate_in_hz to bring them to one",
+        )
+    table = pd.DataFrame([row for _, _, row, _ in found])
+    records = assemble([waveform for waveform, _, _, _ in found], [rates.pop()] * len(found), table)
+    records = records.with_columns(samples=table["samples"].astype(int))
+    copies = quality.duplicates(records)
+    texts = ["; ".join(filter(None, pair)) for pair in zip(records.table["quality"], copies, strict=True)]
+    return records.with_columns(quality=texts)
+
+
+def _report(lines, found, records):
+    """The report, each file that was read with its record's quality and the other id of its event."""
+    reasons = {}
+    for (*_, files), text, note in zip(
+        found, records.table["quality"], quality.event_notes(records.table), strict=True
+    ):
+        for file in files:
+            reasons.setdefault(file, []).extend(filter(None, (text, note)))
+    rows = [
+        (file, outcome, "; ".join(dict.fromkeys(reasons.get(file, []))) if outcome == "read" else reason)
+        for file, outcome, reason in lines
+    ]
+    return pd.DataFrame(rows, columns=REPORT_COLUMNS).sort_values("file", kind="stable", ignore_index=True)
+
+
+def _results(jobs, wanted):
+    """What ``_work`` gives for each job, in order; by processes where that pays and is safe."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    # forked workers need neither a guarded main module nor a second import; other systems read in this process
+    if len(jobs) < FEWEST_JOBS_FOR_WORKERS or cores < 2 or multiprocessing.current_process().daemon:
+        yield from (_work(job, wanted) for job in jobs)
+        return
+    chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    with _pool(cores) as pool:
+        futures = [pool.submit(_work_all, chunk, wanted) for chunk in chunks]
+        for chunk, future in zip(chunks, futures, strict=True):
+            try:
+                results = future.result()
+            except BrokenProcessPool:
+                results = [_work_alone(job, wanted) for job in chunk]
+            yield from results
+
+
+def _pool(cores):
+    return ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork"))
+
+
+def _work_all(jobs, wanted):
+    return [_work(job, wanted) for job in jobs]
+
+
+def _work_alone(job, wanted):
+    """``_work`` in a process of its own, after one of several jobs killed its worker."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(_work, job, wanted).result()
+        except BrokenProcessPool:
+            return [], [(file, "reading it ended the process", "download the file again") for file in job.files]

@@ -1,0 +1,209 @@
+"""Horizontal-to-vertical spectral ratio (HVSR) of earthquake records, its peak frequency f0, and how clear the peak is.
+
+The chain is the one of TimesNet-Gen (arXiv 2512.04694). All records share one smoothing matrix, so that smoothing is
+a matrix product: no loop over records or centre frequencies.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import fft, signal
+
+from tsgen.config import HVSRSettings
+
+DEFAULT = HVSRSettings()
+SESAME_EDGES_IN_HZ = (0.2, 0.5, 1.0, 2.0)  # of f0; the limits of SESAME (2004), table of clear-peak criteria
+SESAME_F0_LIMITS = (0.25, 0.20, 0.15, 0.10, 0.05)  # standard deviation of f0 over f0
+SESAME_AMPLITUDE_LIMITS = (3.0, 2.5, 2.0, 1.78, 1.58)  # factor of one standard deviation of the amplitude at f0
+BYTES_AT_ONCE = 2**26  # of one chunk's padded waveforms: what HVSR needs beyond its result stays below 0.5 GB
+
+
+@dataclass(frozen=True)
+class HVSR:
+    """Curves (n, f) over frequency_in_hz (f,), NaN outside a record's usable band; f0_in_hz (n,), NaN without one."""
+
+    frequency_in_hz: np.ndarray
+    curves: np.ndarray
+    f0_in_hz: np.ndarray
+
+    def __len__(self):
+        return len(self.curves)
+
+    def take(self, rows):
+        """The HVSR of some records: integer rows or a boolean mask."""
+        return HVSR(self.frequency_in_hz, self.curves[rows], self.f0_in_hz[rows])
+
+    @property
+    def median(self):
+        """Median curve (f,) of the records that show a frequency; NaN where none does."""
+        return _median(self.curves)
+
+    @property
+    def ln_std(self):
+        """Standard deviation (f,) of ln HVSR over the records that show a frequency; NaN below two records."""
+        shown = np.isfinite(self.curves)
+        n = shown.sum(axis=0)
+        ln = np.log(np.where(shown, self.curves, 1.0))
+        mean = ln.sum(axis=0) / np.maximum(n, 1)
+        square = (np.where(shown, ln - mean, 0.0) ** 2).sum(axis=0)
+        return np.where(n > 1, np.sqrt(square / np.maximum(n - 1, 1)), np.nan)
+
+    @property
+    def peak_amplitude(self):
+        """HVSR (n,) of each record at its f0."""
+        return _peaks(self.frequency_in_hz, self.curves)[1]
+
+
+def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi"):
+    """Smoothing matrix (centre, frequency) whose rows sum to 1.
+
+    window "konno_ohmachi": [sin(x) / x]^4 with x = b log10(f / fc) (Konno and Ohmachi 1998), 1 at f = fc, 0 at f = 0,
+    not cut: its side lobes hold 0.3 % of the sum. window "gaussian": exp(-b ln(f / fc)^2), what the released
+    TimesNet-Gen code computes; its half width at half height, sqrt(ln 2 / b) in ln f, is 2.3 times the true window's
+    1.0018 ln(10) / b at b = 40. Raises ValueError for a centre that is not positive or that no frequency is near.
+    """
+    frequency_in_hz = np.asarray(frequency_in_hz, dtype=np.float64)
+    centre_in_hz = np.asarray(centre_in_hz, dtype=np.float64)
+    if not (centre_in_hz > 0).all():
+        raise ValueError("centre frequencies must be positive")
+    positive = frequency_in_hz > 0
+    weights = np.zeros((len(centre_in_hz), len(frequency_in_hz)))
+    log10_ratio = np.log10(frequency_in_hz[positive]) - np.log10(centre_in_hz)[:, None]  # (centre, frequency)
+    if window == "konno_ohmachi":
+        weights[:, positive] = np.sinc(b / np.pi * log10_ratio) ** 4
+    elif window == "gaussian":
+        weights[:, positive] = np.exp(-b * (np.log(10.0) * log10_ratio) ** 2)
+    else:
+        raise ValueError(f"window must be 'konno_ohmachi' or 'gaussian', not {window!r}")
+    total = weights.sum(axis=1, keepdims=True)
+    if not (total > 0).all():
+        raise ValueError(f"no frequency lies within the window of {centre_in_hz[total[:, 0] == 0][0]:g} Hz")
+    return weights / total
+
+
+def hvsr(records, settings=DEFAULT):
+    """HVSR of each record, geometric mean of E and N over Z.
+
+    Linear detrend over the record's true samples (not its zero padding), zero-phase Butterworth high pass, amplitude
+    of the FFT, geometric mean of the horizontals, Konno-Ohmachi smoothing of it and of the vertical, ratio; on
+    n_frequencies from lowest_in_hz to highest_in_hz. NaN outside [usable_from_hz, usable_to_hz] of the record (NaN
+    there: no limit) and above 0.4 times the sampling rate; f0 is the frequency of the largest value that is left.
+    A record with a dead or non-finite component gets NaN throughout.
+
+    The high pass acts on the spectrum, times the squared gain of one pass: this is filtering forwards and backwards
+    with the padding kept (Boore 2005). The FFT holds the record and its padding, so that its frequencies are
+    1/180 Hz apart for 60 s of record with 60 s a side: 21 of them within the half height of the window at 1 Hz.
+    """
+    rate = float(records.sampling_rate_in_hz)
+    n_fft = fft.next_fast_len(records.n_samples + 2 * round(settings.padding_in_s * rate), real=True)
+    frequency_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
+    below_limit = frequency_in_hz <= 0.4 * rate * (1 + 1e-9)
+    curves = np.full((len(records), settings.n_frequencies), np.nan)
+    if len(records) and below_limit.any():
+        gain, matrix = _gain_and_matrix(rate, n_fft, settings)
+        batches = records.batches(max(1, BYTES_AT_ONCE // (3 * 8 * n_fft)))
+        ratios = [_ratio(detrended(part.waveforms, part.table["samples"]), n_fft, gain, matrix) for part in batches]
+        curves[:, below_limit] = np.concatenate(ratios)
+    curves[~_in_band(records.table, frequency_in_hz)] = np.nan
+    return HVSR(frequency_in_hz, curves, _peaks(frequency_in_hz, curves)[0])
+
+
+def detrended(waveforms, samples):
+    """Waveforms (n, 3, t) as float64 less the least-squares line over the first samples (n,) of each; 0 after them.
+
+    A component that is constant comes out as exactly 0, not as rounding.
+    """
+    x = np.array(waveforms, dtype=np.float64)
+    n_samples = x.shape[-1]
+    true = np.clip(np.asarray(samples), 1, n_samples)[:, None, None]
+    from_middle = np.arange(n_samples) - (true - 1) / 2.0  # (n, 1, t)
+    inside = np.arange(n_samples) < true
+    with np.errstate(invalid="ignore"):  # infinite samples: the record gets NaN
+        x *= inside
+        peak = np.abs(x).max(axis=-1, keepdims=True)
+        x -= x.sum(axis=-1, keepdims=True) / true
+        moment = np.maximum((true**3 - true) / 12.0, 1.0)  # sum of from_middle squared; 1 for a single sample
+        from_middle *= inside
+        x -= (x @ from_middle.swapaxes(1, 2)) / moment * from_middle
+        x *= inside
+        dead = np.abs(x).max(axis=-1, keepdims=True) <= 1e-12 * peak
+    return np.where(dead, 0.0, x)
+
+
+def clarity(hvsr):
+    """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict.
+
+    f0_in_hz and amplitude of the peak, n (records that show its frequency), and six times True or False: the median
+    falls below half the amplitude within two octaves below f0 (``falls_below``) and above (``falls_above``; False
+    where the band ends before it does); the amplitude exceeds 2 (``high``); the peaks of the median times and over
+    its standard deviation lie within 5 % of f0 (``stable``); the standard deviations of the records' f0
+    (``narrow``) and of their amplitude at f0 (``repeatable``) are below SESAME's limits. ``n_criteria`` of them
+    hold; SESAME asks for five. Without a curve: NaN and False.
+    """
+    frequency, median, ln_std = hvsr.frequency_in_hz, hvsr.median, hvsr.ln_std
+    shifted = np.stack([median, median * np.exp(ln_std), median / np.exp(ln_std)])
+    (f0, *shifted_f0), (amplitude, *_) = _peaks(frequency, shifted)
+    place = np.abs(frequency - f0).argmin()
+    low = median < amplitude / 2
+    shown = hvsr.f0_in_hz[np.isfinite(hvsr.f0_in_hz)]
+    f0_std = shown.std(ddof=1) if len(shown) > 1 else np.nan
+    limit = np.searchsorted(SESAME_EDGES_IN_HZ, f0)
+    criteria = {
+        "falls_below": low[(frequency >= f0 / 4) & (frequency <= f0)].any(),
+        "falls_above": low[(frequency >= f0) & (frequency <= 4 * f0)].any(),
+        "high": amplitude > 2,
+        "stable": np.abs(np.array(shifted_f0) - f0).max() <= 0.05 * f0,
+        "narrow": f0_std < SESAME_F0_LIMITS[limit] * f0,
+        "repeatable": np.exp(ln_std[place]) < SESAME_AMPLITUDE_LIMITS[limit],
+    }
+    peak = {"f0_in_hz": float(f0), "amplitude": float(amplitude), "n": int(np.isfinite(hvsr.curves[:, place]).sum())}
+    criteria = {name: bool(holds) for name, holds in criteria.items()}
+    return peak | criteria | {"n_criteria": sum(criteria.values())}
+
+
+@lru_cache(maxsize=4)
+def _gain_and_matrix(rate, n_fft, settings):
+    """Gain (f,) of the high pass run both ways, and the smoothing matrix (f, centres up to 0.4 times the rate)."""
+    frequency_in_hz = fft.rfftfreq(n_fft, 1 / rate)
+    sos = signal.butter(settings.high_pass_order, settings.high_pass_in_hz, "highpass", fs=rate, output="sos")
+    gain = np.abs(signal.freqz_sos(sos, frequency_in_hz, fs=rate)[1]) ** 2
+    centre_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
+    centre_in_hz = centre_in_hz[centre_in_hz <= 0.4 * rate * (1 + 1e-9)]
+    return gain, konno_ohmachi(frequency_in_hz, centre_in_hz, settings.bandwidth, settings.window).T
+
+
+def _ratio(x, n_fft, gain, matrix):
+    """HVSR (n, centre) of detrended waveforms (n, 3, t); NaN where a component is dead."""
+    amplitude = np.abs(fft.rfft(x, n_fft, axis=-1)) * gain  # (n, 3, f)
+    horizontal = np.sqrt(amplitude[:, 0] * amplitude[:, 1]) @ matrix
+    vertical = amplitude[:, 2] @ matrix
+    alive = (horizontal > 0) & (vertical > 0)
+    return np.divide(horizontal, vertical, out=np.full_like(horizontal, np.nan), where=alive)
+
+
+def _in_band(table, frequency_in_hz):
+    """Mask (n, f): the frequency lies in the record's usable band."""
+    lowest = np.nan_to_num(table["usable_from_hz"].to_numpy(dtype=float), nan=0.0)[:, None]
+    highest = np.nan_to_num(table["usable_to_hz"].to_numpy(dtype=float), nan=np.inf)[:, None]
+    return (frequency_in_hz >= lowest * (1 - 1e-9)) & (frequency_in_hz <= highest * (1 + 1e-9))
+
+
+def _peaks(frequency_in_hz, curves):
+    """Frequency (n,) of each curve's largest value, and that value (n,); NaN for a curve without values."""
+    filled = np.where(np.isfinite(curves), curves, -np.inf)
+    place = filled.argmax(axis=-1)
+    value = np.take_along_axis(filled, place[:, None], axis=-1)[:, 0]
+    found = np.isfinite(value)
+    return np.where(found, frequency_in_hz[place], np.nan), np.where(found, value, np.nan)
+
+
+def _median(curves):
+    """Median over rows that ignores NaN and stays silent where there is nothing else."""
+    if not len(curves):
+        return np.full(curves.shape[1], np.nan)
+    ordered = np.sort(curves, axis=0)  # NaN last
+    n = np.isfinite(curves).sum(axis=0)
+    column = np.arange(curves.shape[1])
+    middle = (ordered[np.maximum(n - 1, 0) // 2, column] + ordered[np.minimum(n // 2, len(curves) - 1), column]) / 2
+    return np.where(n > 0, middle, np.nan)

@@ -1,0 +1,202 @@
+"""How alike the f0 distributions of stations are: Jensen-Shannon similarity, station matrices, the
+station-specificity score, and what the score is worth: its ceiling, chance level and interval.
+
+f0 values come as {station: f0 array in Hz}. Every range is the 5 to 95 % range of repetitions drawn with a given seed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tsgen.config import F0Settings
+
+DEFAULT = F0Settings()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the 5 to 95 % range of its n repetitions."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def f0_by_station(table, f0_in_hz, stations=None):
+    """{station: f0 array} of a records table (n rows) and its f0 (n,), in the order of stations (default: sorted)."""
+    names, f0_in_hz = np.asarray(table["station"], dtype=object), np.asarray(f0_in_hz)
+    stations = sorted(set(names)) if stations is None else stations
+    return {station: f0_in_hz[names == station] for station in stations}
+
+
+def f0_histogram(f0_in_hz, settings=DEFAULT):
+    """Shares (n_bins,) of f0 in equal bins, sum 1. NaN and values outside the bins are ignored; NaN if none is left."""
+    f0_in_hz = np.asarray(f0_in_hz, dtype=float)
+    band = (settings.lowest_in_hz, settings.highest_in_hz)
+    counts = np.histogram(f0_in_hz[np.isfinite(f0_in_hz)], bins=settings.n_bins, range=band)[0]
+    return counts / counts.sum() if counts.any() else np.full(settings.n_bins, np.nan)
+
+
+def js_similarity(p, q, settings=DEFAULT):
+    """1 less the Jensen-Shannon distance (square root of the divergence, base 2): 1 for equal histograms, 0 disjoint.
+
+    p and q (..., bins) broadcast against each other. settings.floor is added to each bin and the sum made 1 again, as
+    published. NaN where a histogram is NaN.
+    """
+    p, q = (np.asarray(each, dtype=float) + settings.floor for each in (p, q))
+    p, q = (each / each.sum(axis=-1, keepdims=True) for each in (p, q))
+    middle = (p + q) / 2
+    divergence = (p * np.log2(p / middle) + q * np.log2(q / middle)).sum(axis=-1) / 2
+    return 1 - np.sqrt(np.clip(divergence, 0.0, 1.0))  # rounding leaves -1e-17 for equal histograms
+
+
+def station_matrix(groups, rows=None, columns=None, settings=DEFAULT):
+    """Similarity of f0 distributions, as a DataFrame whose row and column MultiIndex is (station, source).
+
+    groups {source: {station: f0 array}}. rows and columns name one source or list several (default: all), interleaved
+    within each station in the order given; rows="real", columns="generated" gives S x S. Stations keep the order of
+    the first source. ValueError for an unknown source, or one whose stations differ.
+    """
+    stations = list(next(iter(groups.values())))
+    for source, values in groups.items():
+        if set(values) != set(stations):
+            raise ValueError(f"source {source!r} has stations {sorted(values)}, not {sorted(stations)}")
+    axes, sides = [], []
+    for chosen in (rows, columns):
+        chosen = list(groups) if chosen is None else [chosen] if isinstance(chosen, str) else list(chosen)
+        for source in chosen:
+            if source not in groups:
+                raise ValueError(f"unknown source {source!r}; known: {', '.join(groups)}")
+        axes.append(pd.MultiIndex.from_product([stations, chosen], names=["station", "source"]))
+        sides.append([groups[source][station] for station, source in axes[-1]])
+    return pd.DataFrame(_similarities(*sides, settings), index=axes[0], columns=axes[1])
+
+
+def station_score(frame):
+    """Station-specificity score: Pearson correlation, over all cells, of a station matrix with the ideal one.
+
+    The ideal is 1 where row and column are of one station and 0 elsewhere. NaN where a cell is NaN or all cells are
+    equal; ValueError with a single station, whose ideal is constant.
+    """
+    return _correlation(frame.to_numpy(dtype=float), _same_station(frame))
+
+
+def off_diagonal(frame):
+    """Mean similarity between different stations: how hard they are to tell apart."""
+    return float(frame.to_numpy(dtype=float)[~_same_station(frame)].mean())
+
+
+def ceiling(real, sizes=None, n_halves=200, seed=0, settings=DEFAULT):
+    """S x S score of random halves of the same records against each other: what a perfect generator would get.
+
+    sizes (rows, columns), each a number or {station: number}, draws as many from the halves, with replacement where
+    a half has fewer; default: the halves themselves. An Estimate whose value is the median.
+    """
+    rng = np.random.default_rng(seed)
+    scores = np.empty(n_halves)
+    for i in range(n_halves):
+        shuffled = {station: rng.permutation(values) for station, values in real.items()}
+        first = {station: values[: len(values) // 2] for station, values in shuffled.items()}
+        second = {station: values[len(values) // 2 :] for station, values in shuffled.items()}
+        if sizes is not None:
+            first, second = _drawn(first, sizes[0], rng), _drawn(second, sizes[1], rng)
+        scores[i] = _score(first, second, settings)
+    return _estimate(np.median(scores), scores)
+
+
+def held_out_ceiling(held_out, training, size=None, n_draws=200, seed=0, settings=DEFAULT):
+    """S x S score of the training recordings against the held-out ones: the same law, no event on both sides.
+
+    held_out and training {station: f0}. size (a number or {station: number}, of generated records) draws as many from
+    the training recordings, with replacement where there are fewer. An Estimate: the median over these draws, and
+    the interval of ``score_interval`` around it.
+    """
+    rng = np.random.default_rng(seed)
+    scores, resampled = np.empty((2, n_draws))
+    for i in range(n_draws):
+        scores[i] = _score(held_out, _drawn(training, size, rng), settings)
+        resampled[i] = _score(_resampled(held_out, rng), _drawn(_resampled(training, rng), size, rng), settings)
+    return _estimate(np.median(scores), resampled, centred=True)
+
+
+def chance(real, generated, n_permutations=200, seed=0, settings=DEFAULT):
+    """S x S score with the generated records permuted over stations, real ones fixed: an Estimate, value the median."""
+    rng = np.random.default_rng(seed)
+    pool = np.concatenate([generated[station] for station in real])
+    ends = np.cumsum([len(generated[station]) for station in real])[:-1]
+    scores = [
+        _score(real, dict(zip(real, np.split(rng.permutation(pool), ends), strict=True)), settings)
+        for _ in range(n_permutations)
+    ]
+    return _estimate(np.median(scores), scores)
+
+
+def score_interval(real, generated, events=None, n_draws=200, seed=0, settings=DEFAULT):
+    """S x S score with a bootstrap interval: events drawn with replacement within each station, on both sides.
+
+    events: a pair of {station: event ids}, for real and generated; default: each record is an event of its own.
+    Histograms of resampled records scatter more than those of records, which lowers every similarity; the interval
+    is therefore moved so that its median is the measured score.
+    """
+    rng = np.random.default_rng(seed)
+    events = events or (None, None)
+    scores = [
+        _score(_resampled(real, rng, events[0]), _resampled(generated, rng, events[1]), settings)
+        for _ in range(n_draws)
+    ]
+    return _estimate(_score(real, generated, settings), scores, centred=True)
+
+
+def _similarities(rows, columns, settings):
+    """Similarity (r, c) of each f0 array of rows with each of columns."""
+    rows, columns = (np.array([f0_histogram(values, settings) for values in side]) for side in (rows, columns))
+    return js_similarity(rows[:, None], columns, settings)
+
+
+def _score(rows, columns, settings):
+    """S x S score of two {station: f0}."""
+    similarity = _similarities(list(rows.values()), [columns[station] for station in rows], settings)
+    return _correlation(similarity, np.eye(len(rows), dtype=bool))
+
+
+def _same_station(frame):
+    rows, columns = (np.asarray(axis.get_level_values("station")) for axis in (frame.index, frame.columns))
+    return rows[:, None] == columns
+
+
+def _correlation(similarity, ideal):
+    if ideal.all() or not ideal.any():
+        raise ValueError("a station score needs two stations or more: with one, the ideal matrix is constant")
+    x, y = similarity - similarity.mean(), ideal - ideal.mean()
+    spread = np.sqrt((x**2).sum() * (y**2).sum())
+    return float((x * y).sum() / spread) if spread > 1e-12 else float("nan")  # equal cells differ by rounding
+
+
+def _drawn(groups, size, rng):
+    """As many values a station as size says (None: all of them), with replacement only where there are fewer."""
+    if size is None:
+        return groups
+    sizes = size if isinstance(size, dict) else dict.fromkeys(groups, size)
+    return {
+        station: rng.choice(values, sizes[station], replace=sizes[station] > len(values))
+        for station, values in groups.items()
+    }
+
+
+def _resampled(groups, rng, events=None):
+    """{station: f0} with each station's events drawn anew with replacement, all records of an event together."""
+    drawn = {}
+    for station, values in groups.items():
+        names = np.arange(len(values)) if events is None else np.asarray(events[station])
+        names, event = np.unique(names, return_inverse=True)
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        drawn[station] = np.repeat(values, times[event])
+    return drawn
+
+
+def _estimate(value, scores, centred=False):
+    low, high = np.quantile(scores, [0.05, 0.95])
+    shift = value - np.median(scores) if centred else 0.0
+    return Estimate(float(value), float(low + shift), float(high + shift), len(scores))
