@@ -20,10 +20,11 @@ if [ -z "$base" ]; then
     echo "The study needs Python 3.11 with its venv module: install it (Debian, Ubuntu: python3.11 and python3.11-venv), or run \`conda env create -f environment.yml\` and activate tsgen." >&2
     exit 1
 fi
+case " $* " in *" --help "* | *" -h "*) exec "$base" -m tsgen.command --help ;; esac
 "$base" -m tsgen.command --check "$@" # a wrong word ends here, before minutes of set-up
 
 echo "Setting up .venv with the packages of requirements.lock (once; see the README for the size of the download)" >&2
 "$root/.venv/bin/python" -c '' 2>/dev/null || "$base" -m venv --clear "$root/.venv"
-"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$root/requirements.lock" >&2
-"$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -e "$root" >&2
+"$root/.venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$root/requirements.lock" >&2
+"$root/.venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps -e "$root" >&2
 exec "$root/.venv/bin/python" -m tsgen.command "$@"

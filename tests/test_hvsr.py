@@ -8,6 +8,7 @@ from scipy import fft, signal
 
 from tsgen import hvsr as hvsr_module
 from tsgen.config import HVSRSettings
+from tsgen.formats import read_folder
 from tsgen.hvsr import clarity, detrended, hvsr, konno_ohmachi
 from tsgen.records import Records
 
@@ -109,7 +110,7 @@ def test_frequencies_are_the_published_ones():
 
 @pytest.mark.parametrize("high_pass_in_hz", [0.05, 2.0])
 def test_equals_filtering_in_time(high_pass_in_hz):
-    """The same chain the long way: 60 s of zeros a side, filtered forwards and backwards, smoothed one by one."""
+    """The same chain the long way, in float64: 60 s of zeros a side, filtered both ways, smoothed one by one."""
     x = noise(n_samples=2192) + 3 * np.linspace(-1, 1, 2192)  # 8192 with the zeros, a length the FFT keeps
     records = records_of(x)
     sos = signal.butter(2, high_pass_in_hz, "highpass", fs=RATE_IN_HZ, output="sos")
@@ -122,7 +123,7 @@ def test_equals_filtering_in_time(high_pass_in_hz):
         argument = 40 * np.log10(frequency_in_hz / result.frequency_in_hz[i])
         weights = np.divide(np.sin(argument), argument, out=np.ones_like(argument), where=argument != 0) ** 4
         expected = (np.sqrt(e * n) @ weights) / (z @ weights)
-        np.testing.assert_allclose(result.curves[:, i], expected, rtol=1e-6)
+        np.testing.assert_allclose(result.curves[:, i], expected, rtol=2e-5)
 
 
 def test_high_pass_gain_is_half_at_the_corner():
@@ -209,7 +210,7 @@ def test_dead_and_broken_records_give_nan_and_disturb_no_other():
     result = hvsr(records)
     assert np.isfinite(result.f0_in_hz).tolist() == [True, False, False, False, False, False]
     assert np.isnan(result.curves[1:]).all()
-    np.testing.assert_allclose(result.curves[0], hvsr(records.take([0])).curves[0], rtol=1e-12)
+    np.testing.assert_allclose(result.curves[0], hvsr(records.take([0])).curves[0], rtol=1e-5)
     np.testing.assert_array_equal(result.median, result.curves[0])
 
 
@@ -222,10 +223,10 @@ def test_no_records_give_no_curves():
 def test_batches_and_order_do_not_matter(monkeypatch):
     records = records_of(noise(7))
     whole = hvsr(records)
-    monkeypatch.setattr(hvsr_module, "BYTES_AT_ONCE", 3 * 8 * 9000 * 2)
+    monkeypatch.setattr(hvsr_module, "BYTES_AT_ONCE", 3 * 4 * 9000 * 2)
     order = np.random.default_rng(1).permutation(7)
     parts = hvsr(records.take(order))
-    np.testing.assert_allclose(parts.curves, whole.curves[order], rtol=1e-12)
+    np.testing.assert_allclose(parts.curves, whole.curves[order], rtol=1e-5)
     np.testing.assert_array_equal(parts.f0_in_hz, whole.f0_in_hz[order])
 
 
@@ -286,7 +287,7 @@ def test_chain_is_hvsrpys():
     with np.errstate(divide="ignore"):
         outside = np.abs(np.log10(frequency_in_hz / result.frequency_in_hz[:, None])) > 3 / 40
     matrix[outside] = 0
-    e, n, z = np.moveaxis(np.abs(fft.rfft(detrended(records.waveforms, [4096] * 3), 32768)), 1, 0)
+    e, n, z = np.moveaxis(np.abs(fft.rfft(detrended(records.waveforms.astype(float), [4096] * 3), 32768)), 1, 0)
     np.testing.assert_allclose((np.sqrt(e * n) @ matrix.T) / (z @ matrix.T), theirs, rtol=1e-10)
     np.testing.assert_allclose(result.curves, theirs, rtol=0.02)
 
@@ -297,7 +298,8 @@ KNOWN_F0_IN_HZ = {"002": 2.4, "015": 3.3, "010": 4.2, "020": 5.1, "014": 5.6, "0
 def test_real_stations_have_their_f0():
     """OpenEEW stations, whole records and 41 s windows: median f0 within 5 % of the stated one."""
     stations = [f"OEEWMX.{code}" for code in KNOWN_F0_IN_HZ]
-    records = Records.load(shared("records"), RATE_IN_HZ).select(station=stations)
+    records, _ = read_folder(shared("records"), RATE_IN_HZ)
+    records = records.select(station=stations)
     for part in (records, records.window(2048)):
         result = hvsr(part)
         assert np.isnan(result.curves[:, result.frequency_in_hz > 12.6]).all()

@@ -31,15 +31,15 @@ class OneSentence(argparse.ArgumentParser):
 
 def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
-    profiles = "\n".join(f"  {name:<10} run every notebook at this profile" for name in config.PROFILES)
+    profiles = f"a profile ({', '.join(config.PROFILES)}; quick unless told otherwise)"
     words = "\n".join(f"  {word:<10} {meaning}" for word, meaning in WORDS.items())
     parser = OneSentence(
         prog="./run_all.sh",
-        description=f"Run the study, quick unless told otherwise.\n\n{profiles}\n{words}",
+        description=f"Run every notebook of the study at {profiles}, or:\n\n{words}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("word", nargs="?", default="quick", help="one of the above")
+    parser.add_argument("word", nargs="?", default="quick", help="a profile or one of the above")
     parser.add_argument("--records", metavar="FOLDER", help="your own records; without it a simulated network")
     parser.add_argument("--stations", default="", metavar="A,B", help="target stations, NETWORK.CODE")
     parser.add_argument("--unit", metavar="U", help="unit of files that do not state one, as cm/s^2 or g")

@@ -55,7 +55,7 @@ def mix_bank(model, bank, sampling_rate_in_hz, n_per_station, k=5, replace=True,
     """``mix`` from a released latent bank (timesnet.ReleasedBank), with replacement as the released sampler draws."""
     parts = []
     for number, station in enumerate(bank.stations):
-        z, mean, std = bank.read(station)
+        z, mean, std = bank.latents(station)
         generator = np.random.default_rng([seed, number])
         chosen = weight_matrix(generator, n_per_station, len(z), k, "equal", replace)
         waveforms = decode_mixture(model, z, mean, std, chosen, "equal")

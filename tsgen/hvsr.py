@@ -16,7 +16,7 @@ DEFAULT = HVSRSettings()
 SESAME_EDGES_IN_HZ = (0.2, 0.5, 1.0, 2.0)  # of f0; the limits of SESAME (2004), table of clear-peak criteria
 SESAME_F0_LIMITS = (0.25, 0.20, 0.15, 0.10, 0.05)  # standard deviation of f0 over f0
 SESAME_AMPLITUDE_LIMITS = (3.0, 2.5, 2.0, 1.78, 1.58)  # factor of one standard deviation of the amplitude at f0
-BYTES_AT_ONCE = 2**26  # of one chunk's padded waveforms: what HVSR needs beyond its result stays below 0.5 GB
+BYTES_AT_ONCE = 2**24  # of one batch's padded waveforms: fits the cache best, and memory stays below 0.1 GB
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def hvsr(records, settings=DEFAULT):
     The high pass acts on the spectrum, times the squared gain of one pass: this is filtering forwards and backwards
     with the padding kept (Boore 2005). The FFT holds the record and its padding, so that its frequencies are
     1/180 Hz apart for 60 s of record with 60 s a side: 21 of them within the half height of the window at 1 Hz.
+    Everything is float32, as the records are: their own rounding is as large as that of the FFT.
     """
     rate = float(records.sampling_rate_in_hz)
     n_fft = fft.next_fast_len(records.n_samples + 2 * round(settings.padding_in_s * rate), real=True)
@@ -102,33 +103,32 @@ def hvsr(records, settings=DEFAULT):
     curves = np.full((len(records), settings.n_frequencies), np.nan)
     if len(records) and below_limit.any():
         gain, matrix = _gain_and_matrix(rate, n_fft, settings)
-        batches = records.batches(max(1, BYTES_AT_ONCE // (3 * 8 * n_fft)))
-        ratios = [_ratio(detrended(part.waveforms, part.table["samples"]), n_fft, gain, matrix) for part in batches]
+        batches = records.batches(max(1, BYTES_AT_ONCE // (3 * 4 * n_fft)))
+        ratios = [_ratio(_spectra(part, n_fft, gain), matrix) for part in batches]
         curves[:, below_limit] = np.concatenate(ratios)
     curves[~_in_band(records.table, frequency_in_hz)] = np.nan
     return HVSR(frequency_in_hz, curves, _peaks(frequency_in_hz, curves)[0])
 
 
 def detrended(waveforms, samples):
-    """Waveforms (n, 3, t) as float64 less the least-squares line over the first samples (n,) of each; 0 after them.
+    """Waveforms (n, 3, t) less the least-squares line over the first samples (n,) of each; 0 after them.
 
-    A component that is constant comes out as exactly 0, not as rounding.
+    float32 stays float32. A component that is constant but for rounding comes out as exactly 0.
     """
-    x = np.array(waveforms, dtype=np.float64)
+    x = np.array(waveforms, dtype=np.result_type(waveforms, np.float32))
     n_samples = x.shape[-1]
-    true = np.clip(np.asarray(samples), 1, n_samples)[:, None, None]
-    from_middle = np.arange(n_samples) - (true - 1) / 2.0  # (n, 1, t)
-    inside = np.arange(n_samples) < true
-    with np.errstate(invalid="ignore"):  # infinite samples: the record gets NaN
+    true = np.clip(np.asarray(samples, dtype=np.float64), 1, n_samples)[:, None, None]
+    inside = np.arange(n_samples) < true  # (n, 1, t)
+    from_middle = ((np.arange(n_samples) - (true - 1) / 2) * inside).astype(x.dtype)
+    moment = np.maximum((true**3 - true) / 12, 1).astype(x.dtype)  # sum of from_middle squared; 1 for a single sample
+    with np.errstate(invalid="ignore", over="ignore"):  # values that are not finite: the record gets NaN
         x *= inside
-        peak = np.abs(x).max(axis=-1, keepdims=True)
-        x -= x.sum(axis=-1, keepdims=True) / true
-        moment = np.maximum((true**3 - true) / 12.0, 1.0)  # sum of from_middle squared; 1 for a single sample
-        from_middle *= inside
-        x -= (x @ from_middle.swapaxes(1, 2)) / moment * from_middle
+        rounding = 16 * np.finfo(x.dtype).eps * np.abs(x).max(axis=-1, keepdims=True)
+        x -= x.sum(axis=-1, keepdims=True) / true.astype(x.dtype)
+        x -= np.einsum("nct,nt->nc", x, from_middle[:, 0])[..., None] / moment * from_middle
         x *= inside
-        dead = np.abs(x).max(axis=-1, keepdims=True) <= 1e-12 * peak
-    return np.where(dead, 0.0, x)
+        x *= np.abs(x).max(axis=-1, keepdims=True) > rounding
+    return x
 
 
 def clarity(hvsr):
@@ -170,14 +170,22 @@ def _gain_and_matrix(rate, n_fft, settings):
     gain = np.abs(signal.freqz_sos(sos, frequency_in_hz, fs=rate)[1]) ** 2
     centre_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
     centre_in_hz = centre_in_hz[centre_in_hz <= 0.4 * rate * (1 + 1e-9)]
-    return gain, konno_ohmachi(frequency_in_hz, centre_in_hz, settings.bandwidth, settings.window).T
+    matrix = konno_ohmachi(frequency_in_hz, centre_in_hz, settings.bandwidth, settings.window).T
+    return gain.astype(np.float32), np.ascontiguousarray(matrix, dtype=np.float32)
 
 
-def _ratio(x, n_fft, gain, matrix):
-    """HVSR (n, centre) of detrended waveforms (n, 3, t); NaN where a component is dead."""
-    amplitude = np.abs(fft.rfft(x, n_fft, axis=-1)) * gain  # (n, 3, f)
-    horizontal = np.sqrt(amplitude[:, 0] * amplitude[:, 1]) @ matrix
-    vertical = amplitude[:, 2] @ matrix
+def _spectra(records, n_fft, gain):
+    """Amplitude spectra (2, n, f): geometric mean of the horizontals, and the vertical."""
+    x = detrended(records.waveforms, records.table["samples"])
+    spectrum = fft.rfft(x, n_fft, axis=-1, workers=-1)  # (n, 3, f)
+    amplitude = np.sqrt(spectrum.real**2 + spectrum.imag**2) * gain
+    return np.stack([np.sqrt(amplitude[:, 0] * amplitude[:, 1]), amplitude[:, 2]])
+
+
+def _ratio(spectra, matrix):
+    """HVSR (n, centre) of spectra (2, n, f); NaN where a component is dead."""
+    flat = spectra.reshape(-1, spectra.shape[-1])  # one product for both
+    horizontal, vertical = (flat @ matrix).reshape(2, -1, matrix.shape[1])
     alive = (horizontal > 0) & (vertical > 0)
     return np.divide(horizontal, vertical, out=np.full_like(horizontal, np.nan), where=alive)
 

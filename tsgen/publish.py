@@ -45,6 +45,9 @@ def check_notebook(executed, source, name):
     counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
     if counts != list(range(1, len(counts) + 1)):
         raise NotPublishable(f"{name}: its execution counts are {counts}; {AGAIN}")
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
+    if any(output.get("name") == "stderr" for output in outputs):  # a warning, or the store on what it built anew
+        raise NotPublishable(f"{name} wrote to stderr, which another run would not: `./run_all.sh quick --fresh`")
 
 
 def check_paths(text, name, root=ROOT):

@@ -373,7 +373,7 @@ def open_collection(folder):
                 f"{folder / name} is missing: a SeisBench folder holds metadata.csv, waveforms.hdf5"
             )
     text = dict.fromkeys(TEXT_COLUMNS | {KNOWN_COLUMNS[n] for n in TEXT_COLUMNS & set(KNOWN_COLUMNS)}, str)
-    raw = pd.read_csv(folder / "metadata.csv", dtype=text, float_precision="round_trip")
+    raw = pd.read_csv(folder / "metadata.csv", dtype=text)
     for name in raw.columns.intersection(list(text)):
         raw[name] = raw[name].fillna("").astype("str")
     needed = {"trace_name", "trace_sampling_rate_hz", "station_code", "source_id"} - set(raw.columns)

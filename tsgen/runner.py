@@ -80,7 +80,7 @@ def own_kernel():
     """Make "python3" the interpreter that runs this, whatever kernels the machine's user has installed."""
     before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:
-        write_kernel_spec(Path(folder) / "kernels" / "python3")
+        write_kernel_spec(Path(folder) / "kernels" / "python3", extra_arguments=["--log-level=ERROR"])
         os.environ["JUPYTER_PATH"] = folder
         try:
             yield

@@ -34,7 +34,7 @@ class Store:
             if found is not None:
                 print(f"{stage}: settings, inputs or code have changed, building it anew", file=sys.stderr)
             begun = time.monotonic()
-            building = self.folder / f".building-{stage}-{key}"
+            building = self.building(stage, key)
             if building.exists() and not resumable:
                 shutil.rmtree(building)
             building.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,10 @@ class Store:
                 shutil.rmtree(place)
             os.replace(building, place)
         return load(place)
+
+    def building(self, stage, key):
+        """Folder in which a stage is built, and from which a resumable one goes on."""
+        return self.folder / f".building-{stage}-{key}"
 
     def manifest(self):
         """{stage: {"key", "seconds"}} of what stands."""

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import config, cvae, formats, generate, hvsr, metrics, quality, records, simulate, store, timesnet, train
+from tsgen import (
+    config,
+    cvae,
+    evaluation,
+    formats,
+    generate,
+    hvsr,
+    metrics,
+    quality,
+    records,
+    simulate,
+    store,
+    timesnet,
+    train,
+)
 from tsgen.records import Records
 
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE}
@@ -38,6 +52,8 @@ class Study:
     formats.UnreadableRecord for a folder without readable records.
     """
 
+    models = MODELS  # name -> class, those that reconstruct
+
     def __init__(self, profile="quick", records=None, stations=None, seed=0, folder=None, unit=None):
         self.settings = profile if isinstance(profile, config.Profile) else config.profile(profile)
         self.records_folder = Path(records).resolve() if records else None
@@ -53,6 +69,17 @@ class Study:
 
     def __repr__(self):
         return f"Study({self.settings.name}; {self.records!r}; targets {', '.join(self.stations)}; seed {self.seed})"
+
+    def describe(self):
+        """Print what this run is: settings, and records by use."""
+        s, source = self.settings, self.records_folder.name if self.records_folder else "the simulated default"
+        print(
+            f"profile {s.name}: {s.n_samples} samples at {s.sampling_rate_in_hz:g} Hz, {s.duration_in_s:.2f} s a record"
+        )
+        print(f"{self.kind} records from {source}; seed {self.seed}")
+        print(f"targets {', '.join(self.stations)}")
+        print(f"{len(self.training)} training and {len(self.held_out)} held-out target records", end=", ")
+        print(f"{len(self.background)} background records")
 
     def _run_name(self):
         name = self.settings.name
@@ -220,6 +247,10 @@ class Study:
             torch.manual_seed(self._training_settings().seed)
             return MODELS[name](self._model_settings(name))
 
+    def training_folder(self, name):
+        """Where the training of ``name`` goes on if it was interrupted."""
+        return self.store.building(f"model-{name}", self._model_key(name))
+
     def train(self, name, folder):
         """Train ``name`` into ``folder`` (resuming there); every process of a distributed run calls it."""
         return train.fit(self.untrained(name), self.background, self.training, self._training_settings(), folder)
@@ -298,12 +329,12 @@ class Study:
     def scores(self, name):
         """Scores of a generator with ceiling, chance and interval, in-sample and held-out; kept in results.json."""
         key = store.key_of(
-            "scores", self._generated_key(name), self.settings, modules=(hvsr, metrics, records, generate)
+            "scores", self._generated_key(name), self.settings, modules=(hvsr, metrics, evaluation, records, generate)
         )
         stage = f"scores-{name}"
 
         def build(folder):
-            store.write_json(folder / "scores.json", self._evaluate(name))
+            store.write_json(folder / "scores.json", evaluation.scores(self, name))
 
         scores = self.store.cached(stage, key, build, lambda folder: json.loads((folder / "scores.json").read_text()))
         self._note("scores", name, scores)
@@ -312,42 +343,6 @@ class Study:
     def _generated_key(self, name):
         source = {"control_other": "timesnet"}.get(name, name)
         return self._model_key(source) if source in MODELS else (name, self._records_key, self.stations, self.seed)
-
-    def _evaluate(self, name):
-        generated = self.generated(name)
-        fake = self.f0(generated)
-        result = {}
-        for protocol, real in (("in_sample", self.training), ("held_out", self.held_out)):
-            result[protocol] = self._compare(self.f0(real), fake)
-        sources = [("real", self.training), ("generated", generated)]
-        result["score_2s"] = self._score(self.matrix(*sources))
-        if name in MODELS:
-            sources.insert(1, ("reconstructed", self.reconstructed(name)))
-            result["score_3s"] = self._score(self.matrix(*sources))
-        return result
-
-    def _compare(self, real, fake):
-        """One protocol: S × S score, its interval, its ceiling at these sample sizes, its chance level."""
-        n = {"n_real": sum(map(len, real.values())), "n_generated": sum(map(len, fake.values()))}
-        if len(self.stations) < 2:
-            return n | {"value": None, "remark": "one station has no station score"}
-        repeat = {"seed": self.seed, "settings": self.settings.f0}
-        draws = self.settings.n_halves
-        sizes = {station: len(values) for station, values in fake.items()}
-        measured = metrics.score_interval(real, fake, n_draws=draws, **repeat)
-        return n | {
-            "value": measured.value,
-            "low": measured.low,
-            "high": measured.high,
-            "ceiling": asdict(
-                metrics.held_out_ceiling(self.f0(self.held_out), self.f0(self.training), sizes, draws, **repeat)
-            ),
-            "halves": asdict(metrics.ceiling(real, n_halves=draws, **repeat)),
-            "chance": asdict(metrics.chance(real, fake, draws, **repeat)),
-        }
-
-    def _score(self, frame):
-        return metrics.station_score(frame) if len(self.stations) > 1 else None
 
     # ---- results ----
 
@@ -374,21 +369,13 @@ class Study:
 
     def station_table(self):
         """DataFrame by station: records, median f0 (Hz), spread of ln f0, planted f0 where the truth is known."""
-        rows = {}
-        f0, out = self.f0(self.targets), self.held_out.table["station"].value_counts()
-        for station in self.stations:
-            table = self.targets.table[self.targets.table["station"] == station]
-            rows[station] = {
-                "records": len(table),
-                "held_out": int(out.get(station, 0)),
-                "f0_median_in_hz": float(np.median(f0[station])) if len(f0[station]) else np.nan,
-                "f0_ln_std": float(np.log(f0[station]).std(ddof=1)) if len(f0[station]) > 1 else np.nan,
-            }
-            if "site_f0_in_hz" in table:
-                rows[station]["planted_f0_in_hz"] = float(table["site_f0_in_hz"].iloc[0])
-        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("station")
+        frame = evaluation.station_table(self)
         self._note("stations", "table", frame.to_dict("index"))
         return frame
+
+    def score_table(self, names=NAMES):
+        """DataFrame of the scores of ``names``, one row a generator and protocol (see evaluation.score_table)."""
+        return evaluation.score_table({name: self.scores(name) for name in names})
 
     def expect(self, name, value, low, high):
         """Print ``value`` and check it against [low, high]: raises AssertionError on the committed run only."""

@@ -221,7 +221,7 @@ class TimesNetGen(nn.Module):
 
     def reconstruct(self, records, batch_size=32):
         """Waveforms (n, 3, T) float32 in cm/s²: every record encoded and decoded."""
-        parts = [self.decode(*encoded).transpose(1, 2).cpu().numpy() for encoded in self._encoded(records, batch_size)]
+        parts = [self.decode(*encoded).detach().transpose(1, 2).cpu().numpy() for encoded in self._encoded(records, batch_size)]
         return np.concatenate(parts)
 
     def _encoded(self, records, batch_size):

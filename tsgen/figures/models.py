@@ -35,7 +35,7 @@ def fold(study):
 
 
 def _training(study, name):
-    losses = study.history(name).frame()
+    losses = study.history(name).frame
     phases = sorted(losses["phase"].unique())
     figure, axes = plt.subplots(1, len(phases), figsize=(4.2 * len(phases), 3), squeeze=False)
     titles = {0: "phase 0: background", 1: "phase 1: fine-tuning"}

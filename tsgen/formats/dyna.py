@@ -13,8 +13,8 @@ _COMPONENT_IN_NAME = re.compile(r"(?<=_)[ENUZ](?=\.\w+$)|(?<=\.[A-Z]{2})[ENZ](?=
 
 def family(name):
     """(what the three component files of a record share, component) from the file name, or None."""
-    found = _COMPONENT_IN_NAME.search(name)
-    return (name[: found.start()] + "?" + name[found.end() :], found[0].upper()) if found else None
+    places = list(_COMPONENT_IN_NAME.finditer(name, name.rfind("/") + 1))
+    return (name[: places[-1].start()] + "?" + name[places[-1].end() :], places[-1][0].upper()) if places else None
 
 
 def decode(source, names, unit=None):

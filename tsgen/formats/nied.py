@@ -29,7 +29,7 @@ def decode(source, names, unit=None):
     waveform, note = in_order({component: samples for component, (samples, _, _) in parts.items()})
     headers = [header for _, _, header in parts.values()]
     rate = equal([trace.stats.sampling_rate for _, trace, _ in parts.values()], "sampling rate")
-    start = equal([trace.stats.starttime for _, trace, _ in parts.values()], "start time")
+    start = equal([str(trace.stats.starttime) for _, trace, _ in parts.values()], "start time")
     code = equal([header.get("Station Code", "") for header in headers], "station")
     if not code:
         raise Damaged("the header has no station code")
@@ -39,7 +39,7 @@ def decode(source, names, unit=None):
     columns = {
         "event": "nied_" + re.sub(r"\D", "", origin)[2:12] if origin_time else "",
         "origin_time": origin_time,
-        "start_time": start.isoformat() + "Z",
+        "start_time": start,
         "magnitude": header.get("Mag."),
         "depth_in_km": header.get("Depth. (km)"),
         "event_latitude": header.get("Lat."),

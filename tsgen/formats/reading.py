@@ -33,11 +33,13 @@ class Wanted(NamedTuple):
 def read(path, sampling_rate_in_hz=None, unit=None):
     """Records of one file, with its sibling components where the format has one component a file.
 
-    A folder in the SeisBench layout is read whole. ``sampling_rate_in_hz`` None keeps the native rate, which must then
-    be one. ``unit`` ("cm/s^2", "gal", "m/s^2", "g") is what samples are where the file does not say. Raises
-    UnreadableRecord.
+    A folder in the SeisBench layout (or one of its two files) is read whole. ``sampling_rate_in_hz`` None keeps the
+    native rate, which must then be one. ``unit`` ("cm/s^2", "gal", "m/s^2", "g") is what samples are where the file
+    does not say. Raises UnreadableRecord.
     """
     path = Path(path)
+    if path.name in seisbench.FILES and seisbench.is_collection(path.parent):
+        path = path.parent
     if path.is_dir() and seisbench.is_collection(path):
         return read_folder(path, sampling_rate_in_hz, unit=unit)[0]
     if path.is_dir() or suffix(path.name) == ".zip":
@@ -96,7 +98,7 @@ def _work(job, wanted):
     """([(waveform, rate, row, files)], [(file, reason, remedy)]) of one job; never raises."""
     try:
         decoded = job.decode(wanted.unit)
-        found = [_prepared(*one, wanted) + (job.files,) for one in decoded if not isinstance(one, Damaged)]
+        found = [(*_prepared(*one, wanted), job.files) for one in decoded if not isinstance(one, Damaged)]
         errors = [one for one in decoded if isinstance(one, Damaged)]
     except Damaged as error:
         found, errors = [], [error]

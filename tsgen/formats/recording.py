@@ -162,9 +162,8 @@ def in_order(components, names="ENZ"):
     missing = [name for name in names if name not in components]
     if missing:
         found = " and ".join(sorted(components)) or "none"
-        raise Damaged(
-            f"component {' and '.join(missing)} is missing (found {found})", "put the three component files side by side"
-        )
+        told = f"component {' and '.join(missing)} is missing (found {found})"
+        raise Damaged(told, "put the three component files side by side")
     lengths = [len(components[name]) for name in names]
     note = "; cut to the common length" if min(lengths) < max(lengths) else ""
     return np.stack([components[name][: min(lengths)] for name in names]), note

@@ -1,6 +1,7 @@
 """Collections in the SeisBench layout (metadata.csv, waveforms.hdf5; Woollam et al. 2022, 10.1785/0220210324)."""
 
 import functools
+import re
 
 import h5py
 import numpy as np
@@ -29,9 +30,12 @@ def is_collection(folder):
 
 def unit_of(folder):
     """The unit that waveforms.hdf5 states for all traces, or None."""
-    with h5py.File(folder / FILES[1]) as file:
-        stated = file.get("data_format/unit")
-        stated = stated[()] if isinstance(stated, h5py.Dataset) and stated.shape == () else None
+    try:
+        with h5py.File(folder / FILES[1]) as file:
+            stated = file.get("data_format/unit")
+            stated = stated[()] if isinstance(stated, h5py.Dataset) and stated.shape == () else None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:  # as h5py tells damage
+        raise Damaged(f"{FILES[1]} cannot be opened ({str(error)[:80]})") from None
     return stated.decode("latin-1") if isinstance(stated, bytes) else stated
 
 
@@ -44,14 +48,21 @@ def decode_row(folder, i, unit=None):
     scale = scale_of(stated or unit)
     if not (np.isfinite(rates[i]) and 1 <= rates[i] <= 10_000):
         raise Damaged(f"a sampling rate of {rates[i]:g} Hz is impossible", "correct metadata.csv")
-    waveform = np.asarray(read(i))
+    name = row.pop("trace_name")
+    try:
+        waveform = np.asarray(read(i))
+    except (OSError, KeyError, RuntimeError, ValueError, IndexError, TypeError) as error:  # as h5py tells damage
+        raise Damaged(f"{FILES[1]} holds no such trace ({type(error).__name__}: {str(error)[:80]})") from None
+    if waveform.ndim != 2:
+        raise Damaged(f"the trace has {waveform.ndim} dimensions, not 2", "correct waveforms.hdf5")
+    inside = re.search(r"\$\d+,:\d*,:(\d+)$", name)  # SeisBench pads the traces of a bucket to one length
+    waveform = waveform[:, : int(inside[1])] if inside else waveform
     declared = row.get("samples")
     if declared is not None and np.isfinite(declared):
         if declared > waveform.shape[-1]:
             raise Damaged(f"metadata.csv promises {declared:g} samples, the trace holds {waveform.shape[-1]}")
         waveform = waveform[:, : int(declared)]
     waveform = checked_waveform(waveform * scale, remove_mean=False)
-    name = row.pop("trace_name")
     row |= {"file": f"{FILES[1]}/{name}", "samples": waveform.shape[1]}
     row.setdefault("processing", _text(row.pop("processing_note", "")))
     row["event"] = _text(row.get("event"))

@@ -1,6 +1,7 @@
 """Where bytes come from: a folder, or a zip archive read in place, both with a bound on what one file may hold."""
 
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from tsgen.formats.recording import Damaged
@@ -66,8 +67,11 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 return _bounded(file, min(limit, member.file_size + 1))
-        except RuntimeError as error:  # zipfile's word for a password
-            raise Damaged(f"the member cannot be unpacked ({error})", "unpack the archive yourself") from None
+        # RuntimeError is zipfile's word for a password, NotImplementedError for an unknown compression
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, Damaged):
+                raise
+            raise Damaged(f"the archive's member cannot be unpacked ({error})", "download the archive again") from None
 
 
 def _bounded(file, limit):
@@ -79,4 +83,4 @@ def _bounded(file, limit):
 
 def text_of(content):
     """Text of header and samples; AFAD writes Turkish, others Latin-1, and no letter beyond ASCII matters here."""
-    return content.decode("utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "latin-1")
+    return content.removeprefix(b"\xef\xbb\xbf").decode("latin-1")

@@ -1,0 +1,153 @@
+"""The pins, the environment written from them, and what run_all.sh answers."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from tsgen import command, environment
+
+LOCK = environment.LOCK.read_text()
+
+
+def test_torch_is_pinned_exactly_once():
+    assert re.findall(r"^torch\b.*$", LOCK, re.MULTILINE) == ["torch==2.13.0"]
+
+
+def test_every_line_of_the_lock_is_one_plain_pin():
+    lines = [line for line in LOCK.splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 100  # what the direct pins need is there too
+    for line in lines:
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line), line  # no range, no option, no URL, no local version
+        assert not re.match("nvidia|cuda|triton", line)
+    assert lines == sorted(set(lines), key=lines.index)
+
+
+def test_the_rest_of_the_lock_is_what_the_direct_pins_need():
+    direct = environment.direct_pins(LOCK)
+    if environment.differences(environment.pins(LOCK)):
+        pytest.skip("this environment holds other versions of indirect packages than the lock")
+    rest = {name: version for name, version in environment.pins(LOCK).items() if name not in direct}
+    assert rest == environment.needed_by(list(direct))
+
+
+def test_environment_yml_holds_the_pins_of_the_lock():
+    found = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, under_pip = found["dependencies"]
+    lines = [line for line in LOCK.splitlines() if line and not line.startswith("#")]
+    assert (python, pip, under_pip) == ("python=3.11", "pip", {"pip": lines})
+
+
+def test_differences_accept_a_local_version_and_name_what_is_missing():
+    torch = metadata.version("torch").split("+")[0]
+    assert environment.differences({"torch": torch}) == []
+    assert len(environment.differences({"torch": torch + "1"})) == 1
+    assert "none is installed" in environment.differences({"no-such-package-here": "1.0"})[0]
+
+
+def test_no_committed_text_names_a_machine_or_a_registry():
+    places = "|".join(("home", "root", "Users", "work"))
+    forbidden = re.compile(rf"(?<![\w.)}}-])/({places})/\w|--(extra-)?index-" + r"url|--find-" + "links")
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if names.returncode:
+        pytest.skip("not a git checkout: what is committed is unknown")
+    for name in names.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in {".py", ".ipynb", ".md", ".json", ".toml", ".lock", ".yml", ".sh", ".cfg"} and path.exists():
+            found = forbidden.search(path.read_text())
+            assert not found, f"{name}: {found.group(0)}"
+
+
+# ---- run_all.sh ----
+
+
+def run_all(*words, runs, folder=ROOT, script=ROOT / "run_all.sh", path=None):
+    environ = os.environ | {"TSGEN_RUNS": str(runs)}
+    environ["PATH"] = path or f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    return subprocess.run([script, *words], cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
+
+
+def assert_one_sentence(finished, *parts):
+    assert finished.returncode != 0
+    lines = finished.stderr.strip().splitlines()
+    assert len(lines) == 1, finished.stderr
+    assert "Traceback" not in finished.stdout
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["bogus"], "bogus"),
+        (["--no-such-option"], "--no-such-option"),
+        (["smoke", "--seed", "x"], "--seed"),
+        (["lab", "--seed", "1"], "--seed"),
+        (["smoke", "--fast"], "--fast"),
+        (["smoke", "--records", "no-such-folder"], "no-such-folder"),
+        (["smoke", "--only", "99"], "99"),
+        (["smoke", "--stations", "SIM.99"], "SIM.99"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_one_sentence_and_leaves_nothing(words, part, tmp_path):
+    assert_one_sentence(run_all(*words, runs=tmp_path / "runs"), part)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_folders_without_a_readable_record_end_with_one_sentence(tmp_path):
+    empty, damaged = tmp_path / "empty", tmp_path / "damaged"
+    empty.mkdir()
+    damaged.mkdir()
+    (damaged / "a.mseed").write_bytes(b"\x00\x01 not a record")
+    for name in ("empty", "damaged"):  # resolved against the caller's folder
+        assert_one_sentence(run_all("smoke", "--records", name, runs=tmp_path / "runs", folder=tmp_path), name)
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A project without .venv: the script and the package."""
+    shutil.copy(ROOT / "run_all.sh", tmp_path)
+    (tmp_path / "tsgen").symlink_to(ROOT / "tsgen")
+    return tmp_path
+
+
+def test_without_python_3_11_the_remedy_is_named(clone):
+    stubs = clone / "bin"
+    stubs.mkdir()
+    for name in ("python", "python3", "python3.11"):
+        (stubs / name).write_text("#!/bin/sh\nexit 1\n")
+        (stubs / name).chmod(0o755)
+    path = f"{stubs}:/usr/bin:/bin"
+    finished = run_all("smoke", runs=clone / "runs", script=clone / "run_all.sh", path=path)
+    assert_one_sentence(finished, "Python 3.11", "environment.yml")
+    assert not (clone / ".venv").exists()
+
+
+def test_a_wrong_word_ends_before_the_environment_is_set_up(clone):
+    stubs = clone / "bin"
+    stubs.mkdir()
+    (stubs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3.11")
+    for name in ("python", "python3.11"):
+        (stubs / name).write_text("#!/bin/sh\nexit 1\n")
+        (stubs / name).chmod(0o755)
+    path = f"{stubs}:/usr/bin:/bin"
+    finished = run_all("bogus", runs=clone / "runs", script=clone / "run_all.sh", path=path)
+    assert_one_sentence(finished, "bogus")
+    assert not (clone / ".venv").exists()
+
+
+def test_help_names_every_word():
+    said = subprocess.run([sys.executable, "-m", "tsgen.command", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0
+    for word in (*command.WORDS, *command.config.PROFILES, "--records", "--fresh"):
+        assert word in said.stdout

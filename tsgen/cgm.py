@@ -1,0 +1,340 @@
+"""CGM-GM: ground motion for a scenario, a sequential variational autoencoder on log-amplitude spectrograms.
+
+After Ren, Nakata, Lacour et al., Nature Communications 2026 (doi 10.1038/s41467-026-70719-2, arXiv 2407.15089), in our
+own code. Published: one velocity component, a latent a frame, a mean spectrogram. Ours: three components of
+acceleration at absolute amplitude, a latent a record, the spread about the mean. ``published`` gives the former.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+from tsgen import objectives, scenario, spectrogram
+from tsgen.config import CGMSettings
+
+LOWEST_AMPLITUDE = 1e-3  # cm/s^2, below any accelerograph's noise: keeps the log of zeros finite
+OPTIONS = {"residual": ("learned", "none"), "carrier": ("griffin_lim", "noise"), "scaling": ("standard", "min_max")}
+FAULTS = ("window", "std", "prior")
+LOG_VARIANCE = (-8.0, 4.0)  # bounds, so that no exponential overflows
+
+
+class CGMGM(nn.Module):
+    """Posterior and prior recurrent networks on frames, one decoder for a frame; the conditions enter all three.
+
+    ValueError for an unknown option or fault in the settings.
+    """
+
+    name = "cgm"
+
+    def __init__(self, settings):
+        super().__init__()
+        _check(settings)
+        s = self.settings = settings
+        self.stations = ()
+        self.n_bins, self.n_frames = s.n_fft // 2 + 1, s.n_samples // s.hop + 1
+        width = s.n_components * self.n_bins
+        told = s.condition + s.record_latent  # what prior and decoder are told of the record
+        state = s.posterior_hidden + s.condition
+        self.condition_mlp = _mlp(len(s.conditions), s.hidden, s.hidden, s.condition)
+        self.posterior_rnn = nn.GRU(width + s.condition, state, batch_first=True)
+        self.posterior_norm = nn.BatchNorm1d(state)
+        self.posterior_heads = nn.ModuleList(_mlp(state, s.head_hidden, s.latent) for _ in range(2))
+        self.prior_rnn = nn.GRU(s.latent + told, s.hidden, batch_first=True)
+        self.prior_heads = nn.ModuleList(nn.Linear(s.hidden, s.latent) for _ in range(2))
+        self.decoder = _mlp(s.latent + told + 2 * s.clock, s.decoder_hidden, s.decoder_hidden, width)
+        if s.record_latent:
+            self.record_posterior = nn.Linear(state, 2 * s.record_latent)
+            self.record_prior = _mlp(s.condition, s.hidden, 2 * s.record_latent)
+        if s.residual == "learned":
+            self.residual_log_std = nn.Parameter(torch.zeros(s.n_components, self.n_bins, 1))
+        if s.n_stations:
+            self.station_embedding = nn.Parameter(torch.zeros(s.n_stations, s.condition))
+        for name, shape in (("amplitude", (s.n_components, self.n_bins, 1)), ("condition", (len(s.conditions),))):
+            self.register_buffer(f"{name}_shift", torch.zeros(shape))
+            self.register_buffer(f"{name}_scale", torch.ones(shape))
+        self.register_buffer("scaling_fitted", torch.tensor(False))
+        octaves = 2.0 ** torch.arange(s.clock) * torch.pi * torch.arange(self.n_frames)[:, None] / self.n_frames
+        self.register_buffer("clock", torch.cat([octaves.sin(), octaves.cos()], 1), persistent=False)  # (frame, 2k)
+        self.bank = torch.zeros(0, 1 + len(s.conditions), dtype=torch.float64)  # scenarios of the training records
+
+    # ---- the network ----
+
+    def log_amplitude(self, waveforms):
+        """(batch, component, bin, frame) ln of the spectrogram's amplitude in cm/s²; waveforms (batch, 3, time)."""
+        s = self.settings
+        window = "mismatched" if "window" in s.faults else "hann"
+        z = spectrogram.transform(waveforms[:, : s.n_components], s.n_fft, s.hop, window)
+        return z.abs().clamp_min(LOWEST_AMPLITUDE).log()
+
+    def frames(self, log_amplitude):
+        """Scaled, one row a frame: (batch, frame, component · bin)."""
+        return ((log_amplitude - self.amplitude_shift) / self.amplitude_scale).flatten(1, 2).transpose(1, 2)
+
+    def embed(self, conditions, station):
+        """(batch, c) from conditions (batch, k) in their units and station (batch,); NaN counts as the mean."""
+        scaled = ((conditions - self.condition_shift) / self.condition_scale).nan_to_num(0.0)
+        c = self.condition_mlp(scaled)
+        if self.settings.n_stations:
+            c = c + self.station_embedding[station.clamp_min(0)] * (station >= 0)[:, None]
+        return c
+
+    def posterior(self, frames, c, valid):
+        """((mean, log variance) a frame, the same a record); valid (batch, frame) marks frames inside the record."""
+        told = c[:, None].expand(-1, self.n_frames, -1)
+        state = self.posterior_rnn(torch.cat([frames, told], 2))[0]  # (batch, frame, hidden)
+        state = self.posterior_norm(state.transpose(1, 2)).transpose(1, 2)
+        frame = tuple(head(state) for head in self.posterior_heads)
+        record = torch.zeros(2, len(c), 0, device=c.device)
+        if self.settings.record_latent:
+            mean = (state * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
+            record = self.record_posterior(mean).chunk(2, 1)
+        return _bounded(frame), _bounded(record)
+
+    def prior_of_record(self, c):
+        """(mean, log variance) of the record's latent, (batch, u) each."""
+        if not self.settings.record_latent:
+            return torch.zeros(2, len(c), 0, device=c.device)
+        return _bounded(self.record_prior(c).chunk(2, 1))
+
+    def prior(self, z, told):
+        """(mean, log variance) a frame given the frames before it: one call over a known sequence z."""
+        before = torch.cat([torch.zeros_like(z[:, :1]), z[:, :-1]], 1)
+        state = self.prior_rnn(torch.cat([before, told[:, None].expand(-1, self.n_frames, -1)], 2))[0]
+        return _bounded(tuple(head(state) for head in self.prior_heads))
+
+    def roll_prior(self, told, noise):
+        """(z, (mean, log variance)) of the prior on its own samples; noise (batch, frame, z) standard normal."""
+        z, state, found = torch.zeros_like(noise[:, 0]), None, []
+        for now in noise.unbind(1):
+            output, state = self.prior_rnn(torch.cat([z, told], 1)[:, None], state)
+            mean, log_variance = _bounded(tuple(head(output[:, 0]) for head in self.prior_heads))
+            z = self.draw(mean, log_variance, now)
+            found.append((z, mean, log_variance))
+        z, mean, log_variance = (torch.stack(part, 1) for part in zip(*found, strict=True))
+        return z, (mean, log_variance)
+
+    def decode(self, z, told):
+        """Mean ln amplitude (batch, component, bin, frame), ln cm/s²."""
+        clock = self.clock.expand(len(z), -1, -1)
+        frames = self.decoder(torch.cat([z, told[:, None].expand(-1, self.n_frames, -1), clock], 2))
+        shape = (len(z), self.settings.n_components, self.n_bins, self.n_frames)
+        return frames.transpose(1, 2).reshape(shape) * self.amplitude_scale + self.amplitude_shift
+
+    def draw(self, mean, log_variance, noise):
+        """A sample; the fault "std" takes half the variance for the standard deviation, as the public code does."""
+        std = 0.5 * log_variance.exp() if "std" in self.settings.faults else (0.5 * log_variance).exp()
+        return mean + std * noise
+
+    # ---- training (the protocol of train.fit) ----
+
+    def station_index(self, records):
+        """Long tensor (n,), -1 where a station is not one of ``stations``."""
+        return self.index(records.table["station"])
+
+    def index(self, names):
+        """Long tensor of station names' places in ``stations``, -1 for others."""
+        known = {name: i for i, name in enumerate(self.stations)}
+        return torch.tensor([known.get(name, -1) for name in names], dtype=torch.long)
+
+    def training_arrays(self, records):
+        """(waveforms, conditions, station, valid frames) of the records whose magnitude and distance are known.
+
+        The first records that come here (the background's training part) fit the scaling. ValueError if none is left.
+        """
+        conditions = self._conditions(records)
+        needed = [i for i, name in enumerate(self.settings.conditions) if name in scenario.NEEDED]
+        known = conditions[:, needed].isfinite().all(1)
+        if not known.any():
+            raise ValueError(f"none of {len(records)} records has a magnitude and a distance, which cgm learns from")
+        records, conditions = records.take(known.numpy()), conditions[known]
+        waveforms = torch.from_numpy(np.ascontiguousarray(records.waveforms))
+        if not self.scaling_fitted:
+            self.fit_scaling(waveforms, conditions)
+        return waveforms, conditions.float(), self.station_index(records), self._valid(records)
+
+    def _conditions(self, records):
+        return torch.from_numpy(scenario.conditions(records.table, self.settings.conditions))
+
+    def _valid(self, records):
+        samples = torch.from_numpy(records.table["samples"].to_numpy(float))
+        return torch.arange(self.n_frames) * self.settings.hop < samples[:, None]
+
+    def fit_scaling(self, waveforms, conditions):
+        """Shift and scale of ln amplitude and conditions; on training events alone, unless a caller wants the leak."""
+        parts = [self.log_amplitude(part.to(self.amplitude_shift.device)) for part in waveforms.split(scenario.BATCH)]
+        if self.settings.scaling == "min_max":
+            low, high = min(part.min() for part in parts), max(part.max() for part in parts)
+            self.amplitude_shift.fill_(low)
+            self.amplitude_scale.fill_(high - low)
+        else:
+            count = len(waveforms) * self.n_frames
+            mean = sum(part.sum((0, 3)) for part in parts)[..., None] / count
+            square = sum((part - mean).square().sum((0, 3)) for part in parts)[..., None] / count
+            self.amplitude_shift.copy_(mean)
+            self.amplitude_scale.copy_(square.sqrt().clamp_min(0.1))
+        mean = conditions.nanmean(0).nan_to_num(0.0)
+        std = (conditions - mean).square().nanmean(0).sqrt().nan_to_num(1.0)
+        self.condition_shift.copy_(mean)
+        self.condition_scale.copy_(torch.where(std > 1e-6, std, 1.0))
+        self.scaling_fitted.fill_(True)
+
+    def loss(self, batch, phase, progress, training_settings):
+        """Evidence lower bound a value, and the weighted terms of ``terms``."""
+        return sum(self.terms(batch).values())
+
+    def terms(self, batch):
+        """{name: weighted scalar}: error, divergence, and spectral, envelope, duration where they have a weight."""
+        s = self.settings
+        waveforms, conditions, station, valid = batch
+        truth = self.log_amplitude(waveforms)
+        c = self.embed(conditions, station)
+        frame, record = self.posterior(self.frames(truth), c, valid)
+        told = torch.cat([c, self.draw(*record, torch.randn_like(record[0]))], 1)
+        z = self.draw(*frame, torch.randn_like(frame[0]))
+        prior = self.roll_prior(told, torch.randn_like(z))[1] if "prior" in s.faults else self.prior(z, told)
+        found = self.decode(z, told)
+        mask = valid[:, None, None]
+        count = valid.sum() * s.n_components * self.n_bins
+        divergence = (kl(*frame, *prior).sum(2) * valid).sum() + kl(*record, *self.prior_of_record(c)).sum()
+        terms = {"error": self._error(found, truth, mask) / count, "divergence": s.beta * divergence / count}
+        power = (2 * (found - spectrogram.ln_mean(self.n_bins, found.device))).exp() * mask
+        seconds = s.hop / s.sampling_rate_in_hz
+        for name in ("spectral", "envelope", "duration"):
+            weight = getattr(s, f"{name}_weight")
+            if weight:
+                terms[name] = weight * getattr(objectives, name)(power, (2 * truth).exp() * mask, seconds)
+        return terms
+
+    def _error(self, found, truth, mask):
+        """Sum of squared scaled errors (published), or minus log likelihood under the learned spread."""
+        error = (found - truth) / self.amplitude_scale
+        if self.settings.residual == "none":
+            return (error.square() * mask).sum()
+        log_std = self.residual_log_std
+        return ((0.5 * (error * (-log_std).exp()).square() + log_std) * mask).sum()
+
+    @torch.no_grad()
+    def end_of_phase(self, phase, records, training_settings):
+        """Keep the scenarios of the target records: what ``sample`` draws from for a station."""
+        if phase == 1:
+            index = self.station_index(records)
+            self.bank = torch.cat([index[:, None].double(), self._conditions(records)], 1)[index >= 0]
+
+    def get_extra_state(self):
+        return {"bank": self.bank}
+
+    def set_extra_state(self, state):
+        self.bank = state["bank"]
+
+    # ---- records ----
+
+    @torch.no_grad()
+    def reconstruct(self, records):
+        """Waveforms (n, 3, t) in cm/s²: posterior means decoded, with a phase that follows from the record's name."""
+        self.eval()
+        out = []
+        for rows in scenario.batches(len(records)):
+            part = records.take(rows)
+            x = torch.from_numpy(np.ascontiguousarray(part.waveforms)).to(self.clock.device)
+            c = self.embed(self._conditions(part).to(x), self.station_index(part).to(x.device))
+            frame, record = self.posterior(self.frames(self.log_amplitude(x)), c, self._valid(part).to(x.device))
+            level = self.decode(frame[0], torch.cat([c, record[0]], 1))
+            names = zip(part.table["station"], part.table["event"], strict=True)
+            out.append(self.waves(level, [spectrogram.generator(*name) for name in names], spread=False))
+        return np.concatenate(out)
+
+    def waves(self, level, generators, spread=True):
+        """(n, 3, t) float32 motion whose mean ln amplitude is ``level`` (n, component, bin, frame).
+
+        White noise is shaped: its spectrogram's amplitude times that of the level, corrected for the mean of the ln of
+        noise. spread adds what the residual varies beyond noise. Absent components are zero.
+        """
+        s, device = self.settings, level.device
+        level = level - spectrogram.ln_mean(self.n_bins, device)
+        if spread and s.residual == "learned":
+            variance = (self.residual_log_std.exp() * self.amplitude_scale).square()  # (component, bin, 1)
+            beyond = (variance - spectrogram.ln_std(self.n_bins, device).square()).clamp_min(0).sqrt()
+            level = level + beyond * spectrogram.normal(generators, *level.shape[1:]).to(device)
+        noise = spectrogram.normal(generators, s.n_components, s.n_samples).to(device)
+        shaped = spectrogram.transform(noise, s.n_fft, s.hop) * level.exp()
+        if s.carrier == "noise":
+            x = spectrogram.inverse(shaped, s.n_fft, s.hop, s.n_samples)
+        else:
+            x = spectrogram.griffin_lim(shaped.abs(), shaped, s.n_fft, s.hop, s.n_samples, s.iterations)
+        x = nn.functional.pad(x, (0, 0, 0, 3 - s.n_components))
+        return x.cpu().numpy()
+
+    def sample(self, station=None, n=1, seed=0, scenarios=None):
+        """``scenario.sample``: Records for scenarios, (waveforms, made_from, sampling rate) for a station's own."""
+        if scenarios is not None:
+            return scenario.sample(self, scenarios, n, seed)
+        records = scenario.sample(self, scenario.draw(self, station, n, seed), 1, seed)
+        return records.waveforms, [""] * n, records.sampling_rate_in_hz
+
+
+def published():
+    """Settings of the published model: 173,009 parameters, one component at 100 Hz, and its public code's faults."""
+    place = ("event_latitude", "event_longitude", "depth_in_km", "station_latitude", "station_longitude")
+    return CGMSettings(
+        6000,
+        100.0,
+        n_components=1,
+        conditions=("magnitude", *place),
+        record_latent=0,
+        clock=0,
+        residual="none",
+        scaling="min_max",
+        faults=FAULTS,
+        beta=0.2,
+        iterations=500,
+    )
+
+
+def parameter_count(settings):
+    """Number of trained values, from the layers' sizes alone."""
+    s = settings
+    width, told = s.n_components * (s.n_fft // 2 + 1), s.condition + s.record_latent
+    state = s.posterior_hidden + s.condition
+    count = _mlp_count(len(s.conditions), s.hidden, s.hidden, s.condition)
+    count += 3 * state * (width + s.condition + state + 2) + 2 * state  # three gates, two biases; batch norm
+    count += 2 * _mlp_count(state, s.head_hidden, s.latent)
+    count += 3 * s.hidden * (s.latent + told + s.hidden + 2) + 2 * _mlp_count(s.hidden, s.latent)
+    count += _mlp_count(s.latent + told + 2 * s.clock, s.decoder_hidden, s.decoder_hidden, width)
+    if s.record_latent:
+        count += _mlp_count(state, 2 * s.record_latent) + _mlp_count(s.condition, s.hidden, 2 * s.record_latent)
+    return count + (s.residual == "learned") * width + s.n_stations * s.condition
+
+
+def kl(mean, log_variance, prior_mean, prior_log_variance):
+    """Kullback-Leibler divergence of two diagonal Gaussians, one value a dimension."""
+    ratio = (log_variance - prior_log_variance).exp()
+    distance = (mean - prior_mean).square() * (-prior_log_variance).exp()
+    return 0.5 * (ratio + distance - 1 - (log_variance - prior_log_variance))
+
+
+def _mlp(*sizes):
+    layers = [nn.Linear(sizes[0], sizes[1])]
+    for a, b in pairwise(sizes[1:]):
+        layers += [nn.ReLU(), nn.Linear(a, b)]
+    return nn.Sequential(*layers)
+
+
+def _mlp_count(*sizes):
+    return sum((a + 1) * b for a, b in pairwise(sizes))
+
+
+def _bounded(gaussian):
+    mean, log_variance = gaussian
+    return mean, log_variance.clamp(*LOG_VARIANCE)
+
+
+def _check(settings):
+    for name, known in OPTIONS.items():
+        if getattr(settings, name) not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(settings, name)!r}")
+    if unknown := sorted(set(settings.faults) - set(FAULTS)):
+        raise ValueError(f"unknown faults {', '.join(unknown)}; known: {', '.join(FAULTS)}")
+    if settings.n_components not in (1, 3):
+        raise ValueError(f"n_components must be 1 or 3, not {settings.n_components}")

@@ -1,0 +1,136 @@
+"""Experiments that take longer than a run; each leaves results/NAME.json, which the notebooks show as stored.
+
+python -m tsgen.experiments --list
+python -m tsgen.experiments NAME [--profile quick] [--records FOLDER --stations A,B]
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tsgen import config, store
+from tsgen.study import PAPER_MODELS, Study, runs_folder
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+N_SEEDS = 5
+
+
+def _study(name, variant, settings, given):
+    folder = runs_folder() / "experiments" / f"{name}-{settings.name}-{variant}"
+    return Study(settings, given["records"], given["stations"], folder=folder)
+
+
+def _scores_row(study, name):
+    found = study.scores(name)
+    row = {f"{protocol} S × S": found[protocol]["value"] for protocol in ("in_sample", "held_out")}
+    return row | {"3S × 3S": found.get("score_3s"), "2S × 2S": found["score_2s"]}
+
+
+def forms(settings, given):
+    """Both forms and both losses of TimesNet-Gen: the standardised error of training recordings, and the scores."""
+    rows = []
+    for form in ("paper", "released"):
+        for loss in ("standardised", "raw"):
+            variant = replace(settings, training=replace(settings.training, form=form, loss=loss))
+            study = _study("forms", f"{form}-{loss}", variant, given)
+            real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
+            error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
+            strong = np.abs(real).max(axis=(1, 2)) >= np.quantile(np.abs(real).max(axis=(1, 2)), 0.9)
+            rows.append(
+                {
+                    "form": form,
+                    "loss": loss,
+                    "standardised error, median": np.median(error),
+                    "of the strongest tenth": np.median(error[strong]),
+                    **_scores_row(study, "timesnet"),
+                }
+            )
+    return rows
+
+
+def seeds(settings, given):
+    """Five training seeds of both models of the paper, on the same records and split, with the controls' scores."""
+    rows = []
+    for seed in range(N_SEEDS):
+        variant = replace(settings, training=replace(settings.training, seed=seed))
+        study = _study("seeds", seed, variant, given)
+        for name in PAPER_MODELS:
+            rows.append({"generator": name, "training seed": seed, **_scores_row(study, name)})
+    for name in ("control_average", "control_bootstrap"):
+        rows.append({"generator": name, "training seed": None, **_scores_row(study, name)})
+    halves = study.scores("control_average")
+    for level in ("ceiling", "chance"):
+        row = {f"{p} S × S": halves[p][level]["value"] for p in ("in_sample", "held_out")}
+        rows.append({"generator": level, "training seed": None, **row})
+    return rows
+
+
+EXPERIMENTS = {function.__name__: function for function in (forms, seeds)}
+
+
+def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
+    """Run experiment ``name`` and write ``folder``/NAME.json (with ``records``: recorded-NAME.json); returns its path.
+
+    Raises ValueError for an unknown name.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
+    settings = config.profile(profile)
+    rows = EXPERIMENTS[name](settings, {"records": records, "stations": stations})
+    command = f"python -m tsgen.experiments {name}" + (f" --profile {profile}" if profile != "quick" else "")
+    if records:
+        command += f" --records {Path(records).name} --stations {stations}"
+    content = {
+        "experiment": " ".join(EXPERIMENTS[name].__doc__.split()),
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "profile": profile,
+        "records": Path(records).name if records else "simulated default",
+        "rows": rows,
+    }
+    path = Path(folder) / f"{'recorded-' if records else ''}{name}.json"
+    store.write_json(path, content)
+    return path
+
+
+def stored(name):
+    """The rows of results/NAME.json as a DataFrame, after a printed line that says what it is, when and how made."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        print(f"results/{name}.json is missing: python -m tsgen.experiments {name} makes it")
+        return None
+    content = json.loads(path.read_text())
+    print(f"stored, {content['date']}, {content['profile']}, {content['records']}: {content['command']}")
+    print(content["experiment"])
+    return pd.DataFrame(content["rows"]).round(3)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m tsgen.experiments", description=__doc__.split("\n")[0])
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--records", help="folder of recordings; without it the simulated default")
+    parser.add_argument("--stations", help="target stations, comma-separated")
+    given = parser.parse_args(arguments)
+    if given.list or not given.name:
+        print("\n".join(f"{name:12s} {' '.join(f.__doc__.split())}" for name, f in EXPERIMENTS.items()))
+        return 0
+    try:
+        path = run(given.name, given.profile, given.records, given.stations)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(os.path.relpath(path))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Is a generated record a copy, or a stack, of records that its model was trained on?
+
+Each component is brought to mean 0 and energy 1, so that E, N and Z count alike and no scaling hides a copy. Records
+are compared with the training records of their own station; recordings that no model has seen show what is normal.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import fft
+from scipy.optimize import nnls
+
+from tsgen.equivalence import Sample, difference_of_medians
+from tsgen.oscillator import true_waveforms
+
+ACTIVE_SHARE = 0.05  # of the largest weight: below it a record only mends rounding and the network's own error
+MEASURES = ("largest_correlation", "r2", "active_records")
+
+
+def largest_correlation(records, training):
+    """Largest normalised cross-correlation with any training record of the station, over all lags.
+
+    Over the three components together: |sum over components and time of x(t + lag) y(t)| / 3, where each component
+    of x and y has energy 1; 1 for a copy, shifted or turned upside down. Returns a DataFrame of one row a record:
+    largest_correlation, training_row (row in ``training``), lag_in_s (positive where the record comes later).
+    ValueError for another rate, length or station than the training records have.
+    """
+    largest, which, lag = np.empty(len(records)), *np.empty((2, len(records)), int)
+    n, n_fft = records.n_samples, fft.next_fast_len(2 * records.n_samples - 1, real=True)
+    for rows, places in _by_station(records, training):
+        known = np.conj(fft.rfft(_unit(training.take(places)), n_fft))  # (m, 3, f)
+        for row, wave in zip(rows, fft.rfft(_unit(records.take(rows)), n_fft), strict=True):
+            correlation = np.abs(fft.irfft((wave * known).sum(axis=1), n_fft)) / 3  # (m, lag)
+            place, lag[row] = np.unravel_index(correlation.argmax(), correlation.shape)
+            largest[row], which[row] = correlation[place, lag[row]], places[place]
+    lag = np.where(lag < n, lag, lag - n_fft) / records.sampling_rate_in_hz
+    return pd.DataFrame({"largest_correlation": largest, "training_row": which, "lag_in_s": lag})
+
+
+def regression(records, training):
+    """Non-negative least squares of each record on the training records of its station, without lag.
+
+    Each component is fitted by itself, since a mean of standardised records weighs a record differently in each;
+    R² is over the three together, a record's weight the mean of its three. Returns a DataFrame of one row a record:
+    r2, active_records (weights above ACTIVE_SHARE of the largest), n_training. R² of an unrelated record grows with
+    n_training, so it is compared with that of held-out recordings. ValueError as ``largest_correlation``.
+    """
+    r2, active, n_training = np.empty(len(records)), *np.empty((2, len(records)), int)
+    for rows, places in _by_station(records, training):
+        bases = [np.linalg.qr(component.T) for component in _unit(training.take(places)).swapaxes(0, 1)]
+        for row, wave in zip(rows, _unit(records.take(rows)), strict=True):
+            weights, explained = zip(
+                *(_fit(*basis, each) for basis, each in zip(bases, wave, strict=True)), strict=True
+            )
+            weights = np.mean(weights, axis=0)
+            active[row] = (weights > ACTIVE_SHARE * weights.max()).sum()
+            r2[row], n_training[row] = sum(explained) / max((wave**2).sum(), 1e-30), len(places)
+    return pd.DataFrame({"r2": r2, "active_records": active, "n_training": n_training})
+
+
+def memorisation(records, training):
+    """Both measures of each record: a DataFrame with the columns of ``largest_correlation`` and ``regression``."""
+    return pd.concat([largest_correlation(records, training), regression(records, training)], axis=1)
+
+
+def summary(generated, held_out, training, n_draws=1000, seed=0):
+    """Generated against held-out recordings: a DataFrame of one row for each of MEASURES.
+
+    Columns: generated and held_out (medians, stations pooled), difference with low and high (5 to 95 %, bootstrap over
+    events), n_generated, n_held_out. A copy machine shows a difference above 0.
+    """
+    measured = [memorisation(records, training) for records in (generated, held_out)]
+    rows = []
+    for name in MEASURES:
+        sides = [Sample.of(m[name], r.table) for m, r in zip(measured, (generated, held_out), strict=True)]
+        found = difference_of_medians(*sides, n_draws=n_draws, seed=seed)
+        rows.append((*(np.median(s.values) for s in sides), found.value, found.low, found.high, *map(len, measured)))
+    columns = ["generated", "held_out", "difference", "low", "high", "n_generated", "n_held_out"]
+    return pd.DataFrame(rows, pd.Index(MEASURES, name="measure"), columns)
+
+
+def _by_station(records, training):
+    """Yield (rows of the records, rows of the training records) of each station."""
+    ours, theirs = ((r.sampling_rate_in_hz, r.n_samples) for r in (records, training))
+    if ours != theirs:
+        raise ValueError(f"records have (rate in Hz, samples) {ours}, the training records {theirs}")
+    station, known = (r.table["station"].to_numpy(object) for r in (records, training))
+    for name in records.stations:
+        places = np.flatnonzero(known == name)
+        if not len(places):
+            raise ValueError(f"no training record of station {name}")
+        yield np.flatnonzero(station == name), places
+
+
+def _unit(records):
+    """Waveforms (n, 3, t), each component with mean 0 over the record's true samples and energy 1; a dead one 0."""
+    x = true_waveforms(records)
+    for wave, n in zip(x, records.table["samples"], strict=True):
+        wave[:, : int(n)] -= wave[:, : int(n)].mean(axis=1, keepdims=True)
+    norm = np.sqrt((x**2).sum(axis=2, keepdims=True))
+    return x / np.where(norm > 0, norm, 1.0)
+
+
+def _fit(q, r, target):
+    """Weights and the energy they explain; a QR factorisation turns t equations into as many as there are records."""
+    projected = q.T @ target
+    weights, misfit = nnls(r, projected, maxiter=100 * len(projected))
+    return weights, projected @ projected - misfit**2

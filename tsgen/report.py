@@ -1,0 +1,287 @@
+"""The page runs/…/index.html: what was run, what was found, every figure, every notebook.
+
+One file that opens anywhere: no script, no font and no style comes from the network; formulas are drawn with
+matplotlib. Beside it stand the notebooks as HTML, which it links.
+"""
+
+import base64
+import io
+import json
+import re
+from html import escape
+
+import nbformat
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import MathTextParser
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
+
+from tsgen.figures import CAPTIONS
+
+FIRST_COLUMNS = ("value", "ceiling", "halves", "chance")
+WORDS = {
+    "score_2s": "2S × 2S",
+    "score_3s": "3S × 3S",
+    "n_real": "recordings",
+    "n_generated": "generated",
+}
+EXPLAINED = {
+    "scores": "The station score is the correlation of the matrix of f0 similarities, recordings by generated records, "
+    "with the ideal in which each station resembles only itself. Ceiling: the same score of the training recordings "
+    "against the held-out ones, at these sample sizes; halves: random halves of the recordings against each other; "
+    "chance: generated records shuffled over the stations. In brackets 5 to 95 %. 2S × 2S is the paper's score, of real "
+    "and generated together; 3S × 3S has the reconstructed ones too.",
+}
+FORMULA_SIZE_IN_PT = 13
+STYLE = """
+:root { color-scheme: light; --ink: #1c2430; --soft: #5b6675; --line: #dde2e8; --back: #f6f7f9; --mark: #0b6e99; }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: var(--back); font: 16px/1.6 system-ui, Roboto, sans-serif; }
+main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.5rem 5rem; }
+h1 { font-size: 1.9rem; line-height: 1.25; margin: 0 0 .4rem; }
+h2 { font-size: 1.3rem; margin: 2.6rem 0 .8rem; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .5rem; }
+a { color: var(--mark); text-decoration: none; } a:hover { text-decoration: underline; }
+.soft { color: var(--soft); } .anchor-link { display: none; }
+.notice { background: #fff8e1; border-left: 4px solid #e0a800; padding: .7rem 1rem; margin: 1.2rem 0; }
+.scroll { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+.scroll > table { width: 100%; }
+th, td { padding: .4rem .9rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } thead th { color: var(--soft); font-weight: 600; }
+tbody tr:last-child > * { border-bottom: 0; } tbody th { font-weight: 500; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.2rem; }
+figure { margin: 0; background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: .8rem; }
+figure img { width: 100%; height: auto; display: block; }
+figcaption { font-size: .9rem; color: var(--soft); margin-top: .6rem; }
+figcaption b { color: var(--ink); }
+"""
+NOTEBOOK_STYLE = """
+main { max-width: 60rem; background: #fff; border-left: 1px solid var(--line); border-right: 1px solid var(--line); }
+.prompt { display: none; } img { max-width: 100%; height: auto; } img.formula { vertical-align: middle; }
+.input_area { background: var(--back); border: 1px solid var(--line); border-radius: 6px; margin: 1rem 0 .4rem; }
+pre { margin: 0; padding: .7rem 1rem; overflow-x: auto; font: .84rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
+.output_stderr { background: #fdf1f0; } .output_area { overflow-x: auto; }
+code { font: .88em ui-monospace, Menlo, Consolas, monospace; } .rendered_html table { margin: .8rem 0; }
+table[border], table[border] th, table[border] td { border-width: 0 0 1px; border-style: solid; }
+"""
+
+
+def document(title, body, style=""):
+    """A whole HTML document; ``body`` is HTML, ``title`` is text."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{STYLE}{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+# ---- results ----
+
+
+def is_measure(value):
+    """Whether ``value`` is one number with what belongs to it: a plain dict that holds "value"."""
+    return isinstance(value, dict) and "value" in value and not any(isinstance(v, dict) for v in value.values())
+
+
+def text_of(value):
+    """A value of results.json as text: numbers to four significant digits, a measure with its interval."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(text_of(part) for part in value) if len(value) <= 8 else f"{len(value)} values"
+    if is_measure(value):
+        interval = f" ({value['low']:.3f} to {value['high']:.3f})" if value.keys() >= {"low", "high"} else ""
+        return (f"{value['value']:.3f}" if isinstance(value["value"], float) else text_of(value["value"])) + interval
+    return str(value)
+
+
+def rows_of(found, path=()):
+    """[(path, {column: value})] of nested results.
+
+    A dict of plain values and measures is a row; where dicts go deeper, a plain value is a row of its own.
+    """
+    deeper = {name: value for name, value in found.items() if isinstance(value, dict) and not is_measure(value)}
+    if path and not deeper:
+        row = dict(found)
+        if row.keys() >= {"value", "low", "high"}:
+            row["value"] = {name: row.pop(name) for name in ("value", "low", "high")}
+        return [(path, row)]
+    rows = [((*path, name), {"value": value}) for name, value in found.items() if name not in deeper]
+    for name, value in deeper.items():
+        rows += rows_of(value, (*path, name))
+    return rows
+
+
+def readable(name):
+    """A name of results.json as the page shows it."""
+    return WORDS.get(name, name.replace("_in_hz", " (Hz)").replace("_", " "))
+
+
+def results_table(found):
+    """HTML table of one section of the results."""
+    rows = rows_of(found)
+    while len(rows) > 1 and len({path[0] for path, _ in rows}) == 1 and all(len(path) > 1 for path, _ in rows):
+        rows = [(path[1:], row) for path, row in rows]  # what all rows begin with says nothing
+    columns = dict.fromkeys((*FIRST_COLUMNS, *(name for _, row in rows for name in row)))
+    columns = [name for name in columns if any(name in row for _, row in rows)]
+    head = "".join(f"<th>{escape(readable(name))}</th>" for name in ("", *columns))
+    lines = []
+    for path, row in rows:
+        label = " · ".join(readable(part) for part in path)
+        cells = "".join(f"<td>{escape(text_of(row[name])) if name in row else ''}</td>" for name in columns)
+        lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def results_section(results):
+    """HTML of all results, a table a section."""
+    parts = ["<h2>Results</h2>"]
+    order = sorted(results, key=lambda name: (name not in EXPLAINED, name))
+    for name, found in ((name, results[name]) for name in order):
+        section = found if isinstance(found, dict) else {name: found}
+        if rows_of(section):
+            parts.append(f"<h3>{escape(name.replace('_', ' ').capitalize())}</h3>")
+            parts.append(f'<p class="soft">{escape(EXPLAINED[name])}</p>' if name in EXPLAINED else "")
+            parts.append(results_table(section))
+    return "\n".join(parts)
+
+
+# ---- figures and notebooks ----
+
+
+def gallery(folder, captions):
+    """HTML of the PNG files in ``folder``, embedded, in the order of ``captions`` (name: text)."""
+    order = {name: place for place, name in enumerate(captions)}
+    found = sorted(folder.glob("*.png"), key=lambda path: (order.get(path.stem, len(order)), path.stem))
+    items = []
+    for path in found:
+        data = base64.b64encode(path.read_bytes()).decode()
+        caption = captions.get(path.stem, "")
+        name = path.stem.replace("_", " ")
+        items.append(
+            f'<figure><a href="figures/{escape(path.name)}"><img alt="{escape(caption or name)}" '
+            f'src="data:image/png;base64,{data}"></a>'
+            f"<figcaption><b>{escape(name.capitalize())}.</b> {escape(caption)}</figcaption></figure>"
+        )
+    return f'<h2>Figures</h2><div class="gallery">{"".join(items)}</div>' if items else ""
+
+
+def formula(tex, display=False):
+    """``tex`` drawn by matplotlib as an image that needs nothing else; what it cannot draw stays as TeX code."""
+    font = FontProperties(size=FORMULA_SIZE_IN_PT * (1.15 if display else 1), math_fontfamily="stix")
+    text = f"${' '.join(tex.split())}$"
+    try:
+        width, height, depth, *_ = MathTextParser("path").parse(text, dpi=72, prop=font)
+    except ValueError:
+        return f"<code>{escape(tex)}</code>"
+    figure = Figure(figsize=(width / 72, height / 72))
+    figure.text(0, depth / height, text, fontproperties=font, color="#1c2430")
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", transparent=True)
+    data = base64.b64encode(drawn.getvalue().encode()).decode()
+    place = "display:block;margin:1rem auto" if display else f"vertical-align:-{depth:.1f}pt"
+    return f'<img class="formula" alt="{escape(tex)}" style="{place}" src="data:image/svg+xml;base64,{data}">'
+
+
+class FormulaRenderer(IPythonRenderer):
+    """nbconvert's Markdown with formulas as images instead of a script from the network."""
+
+    def inline_math(self, body):
+        return formula(body)
+
+    def block_math(self, body):
+        return formula(body, display=True)
+
+
+def first_heading(notebook, otherwise):
+    """Text of the first heading of a notebook."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = re.search(r"^#+\s+(.+)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else otherwise
+
+
+def notebook_html(path):
+    """(title, HTML document) of the executed notebook at ``path``."""
+    notebook = nbformat.read(path, as_version=4)
+    title = first_heading(notebook, path.stem)
+    exporter = HTMLExporter(template_name="basic")
+    exporter.register_filter("markdown2html", MarkdownWithMath(FormulaRenderer(escape=False)).render)
+    body, _ = exporter.from_notebook_node(notebook)
+    back = '<p><a href="../index.html">← all of this run</a></p>'
+    colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    return title, document(title, back + body + back, NOTEBOOK_STYLE + colours)
+
+
+def notebook_list(folder):
+    """Write each executed notebook as HTML beside itself; HTML list of them with their times."""
+    done = json.loads((folder / "run.json").read_text())
+    rows = []
+    for name, entry in sorted(done.items()):
+        title, html = notebook_html(folder / "notebooks" / f"{name}.ipynb")
+        (folder / "notebooks" / f"{name}.html").write_text(html)
+        cells = (
+            f'<th><a href="notebooks/{name}.html">{escape(title)}</a></th>',
+            f'<td><a href="notebooks/{name}.ipynb">{name}.ipynb</a></td>',
+            f"<td>{entry['seconds']} s</td>",
+        )
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    head = "<thead><tr><th>Notebook, as executed</th><th>file</th><th>time</th></tr></thead>"
+    return f'<h2>Notebooks</h2><div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+# ---- the page ----
+
+
+def opening(study):
+    """HTML of what was run, on which records, and what is simulated in it."""
+    profile = study.settings
+    targets = ", ".join(study.stations)
+    background = " and ".join(sorted(set(study.background.table["kind"])))
+    if study.kind == "simulated":
+        notice = (
+            "The records of this run are <b>simulated</b>: stations with a planted site response, made by the "
+            "stochastic method. No instrument recorded them; they show the method, not a place."
+        )
+    else:
+        notice = (
+            f"The target stations of this run are <b>recorded</b>, read from the folder "
+            f"<b>{escape(study.records_folder.name)}</b>; the background records are {background}."
+        )
+    facts = {
+        "Profile": profile.name,
+        "Records": f"{len(study.targets)} at {len(study.stations)} target stations, "
+        f"{len(study.background)} {background} in the background",
+        "Target stations": targets,
+        "Sampling": f"{profile.sampling_rate_in_hz:g} Hz, {profile.duration_in_s:.1f} s, accelerations in cm/s²",
+        "Seed": study.seed,
+        "Left out": f"{len(study.not_used)} files or records, each with its reason in Study.not_used",
+    }
+    rows = "".join(f"<tr><th>{name}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items())
+    return (
+        "<h1>Site-specific strong motion, generated and judged</h1>"
+        f'<p class="soft">One run of the study at profile <b>{escape(profile.name)}</b>. What is called generated was '
+        "made by a model or a control from the training records; it was never measured.</p>"
+        f'<p class="notice">{notice}</p><div class="scroll facts"><table><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def write(study, captions=CAPTIONS):
+    """Write index.html, and the notebooks as HTML, into the run's folder; returns its path."""
+    folder = study.folder
+    results = {
+        name: found for name, found in study.results.items() if name != "run"
+    }  # "run" is what the page opens with
+    body = "\n".join(
+        (opening(study), notebook_list(folder), results_section(results), gallery(study.figures_folder, captions))
+    )
+    body += '<p class="soft">All numbers stand in <a href="results.json">results.json</a>.</p>'
+    page = folder / "index.html"
+    page.write_text(document(f"Study run: {folder.name}", body, ".facts td { text-align: left; white-space: normal; }"))
+    return page

@@ -1,0 +1,108 @@
+"""What magnitude, distance and station leave of ln intensity: residuals, and how they correlate between periods."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsgen.equivalence import estimate_of, event_weights
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """ln y = station term + c_M M + c_R ln R, by least squares: one column of coefficients a measure."""
+
+    stations: tuple[str, ...]
+    coefficients: np.ndarray  # (stations + 2, m): station terms at M 0 and R 1 km, then c_M, c_R
+
+    @classmethod
+    def fit(cls, ln_values, table):
+        """From ln values (n, m) and a table with magnitude and distance_in_km; a record without them is left out.
+
+        R is the distance the table gives, in km. ValueError where no record is left for a column.
+        """
+        stations = tuple(sorted(set(table["station"])))
+        code, slopes = _predictors(table, stations)
+        design = np.column_stack([code[:, None] == np.arange(len(stations)), slopes])
+        ln_values = np.asarray(ln_values, float)
+        coefficients = np.empty((design.shape[1], ln_values.shape[1]))
+        for i, column in enumerate(ln_values.T):
+            known = np.isfinite(slopes).all(axis=1) & np.isfinite(column)
+            if not known.any():
+                raise ValueError(f"no record has a magnitude, a distance and a value in column {i}")
+            coefficients[:, i] = np.linalg.lstsq(design[known], column[known])[0]
+            unseen = np.setdiff1d(np.arange(len(stations)), code[known])
+            coefficients[unseen, i] = np.nan
+        return cls(stations, coefficients)
+
+    def residuals(self, ln_values, table):
+        """ln values (n, m) less their prediction; NaN without magnitude, distance or station term.
+
+        ValueError for a station that the fit has not met.
+        """
+        new = sorted(set(table["station"]) - set(self.stations))
+        if new:
+            raise ValueError(f"no station term for {', '.join(new)}; there are {', '.join(self.stations)}")
+        code, slopes = _predictors(table, self.stations)
+        return np.asarray(ln_values, float) - self.coefficients[code] - slopes @ self.coefficients[-2:]
+
+
+def interperiod_correlation(residuals, weights=None):
+    """Correlation (P, P) of ln residuals (n, P) between periods (Baker and Jayaram 2008), over rows that hold both.
+
+    weights (n,): how often each row counts, default once. NaN for periods that fewer than two rows hold.
+    """
+    known = np.isfinite(residuals).astype(float)
+    x = _standard(residuals)
+    often = np.ones(len(x)) if weights is None else np.asarray(weights, float)
+    pairs = (known, known), (x, known), (x, x), (x**2, known)
+    n, sums, products, squares = ((often[:, None] * u).T @ v for u, v in pairs)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = squares - sums**2 / n
+        correlation = (products - sums * sums.T / n) / np.sqrt(variance * variance.T)
+    return np.where(n > 1, correlation, np.nan)
+
+
+def correlation_difference(a, b, n_draws=200, seed=0):
+    """Mean absolute difference over period pairs of the interperiod correlations of Samples a and b (residuals (n, P)).
+
+    Returns two Estimates: the difference, its interval moved so that its median is the value (resampling adds its own
+    noise to an absolute difference), and what two sets of these sizes drawn from one population show (events of both
+    shuffled, each set's residuals first brought to mean 0 and variance 1): a difference within it is no difference.
+    """
+    drawn = [
+        _mean_absolute(interperiod_correlation(a.values, u) - interperiod_correlation(b.values, v))
+        for u, v in zip(*event_weights(a, b, n_draws, seed), strict=True)
+    ]
+    rng = np.random.default_rng(seed)
+    both = np.concatenate([np.where(np.isfinite(s.values), _standard(s.values), np.nan) for s in (a, b)])
+    names = np.concatenate([np.char.add(side, s.event.astype(str)) for side, s in (("a", a), ("b", b))])
+    names, code = np.unique(names, return_inverse=True)
+    n_first = len(np.unique(a.event.astype(str)))
+    same = []
+    for _ in range(n_draws):
+        first = np.isin(code, rng.permutation(len(names))[:n_first])
+        same.append(_mean_absolute(interperiod_correlation(both[first]) - interperiod_correlation(both[~first])))
+    return estimate_of(np.array(drawn), centred=True), estimate_of(np.append(np.median(same), same))
+
+
+def _standard(values):
+    """Columns with mean 0 and variance 1 over what is finite, 0 elsewhere."""
+    known = np.isfinite(values)
+    n = np.maximum(known.sum(axis=0), 1)
+    x = np.where(known, values, 0.0)
+    x = np.where(known, x - x.sum(axis=0) / n, 0.0)
+    spread = np.sqrt((x**2).sum(axis=0) / n)
+    return x / np.where(spread > 0, spread, 1.0)
+
+
+def _mean_absolute(difference):
+    pairs = np.abs(difference[np.triu_indices(len(difference), 1)])
+    pairs = pairs[np.isfinite(pairs)]
+    return pairs.mean() if len(pairs) else np.nan
+
+
+def _predictors(table, stations):
+    """Place (n,) of each row's station, and magnitude and ln distance (n, 2); NaN where missing or not positive."""
+    code = np.array([stations.index(name) for name in table["station"]], int)
+    magnitude, distance = (table[name].to_numpy(float) for name in ("magnitude", "distance_in_km"))
+    return code, np.column_stack([magnitude, np.log(np.where(distance > 0, distance, np.nan))])
