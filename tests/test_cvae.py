@@ -26,6 +26,15 @@ TINY = CVAESettings(256, n_fft=64, hop=16, latent=8, channels=(8, 16), n_station
 TRAINING = TrainingSettings(4, 1, 1, 1e-3, 1e-3)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Maps this small wait for a second thread longer than they compute: 2 s against 70 s on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def records_of(waveforms, stations):
     n = len(waveforms)
     table = pd.DataFrame({"station": stations, "event": [f"E{i}" for i in range(n)], "kind": "simulated"})

@@ -224,6 +224,7 @@ def test_batches_and_order_do_not_matter(monkeypatch):
     records = records_of(noise(7))
     whole = hvsr(records)
     monkeypatch.setattr(hvsr_module, "BYTES_AT_ONCE", 3 * 4 * 9000 * 2)
+    monkeypatch.setattr(hvsr_module, "RECORDS_AT_ONCE", 5)
     order = np.random.default_rng(1).permutation(7)
     parts = hvsr(records.take(order))
     np.testing.assert_allclose(parts.curves, whole.curves[order], rtol=1e-5)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from tsgen import config, publish, report, runner
+from tsgen import config, page, publish, report, runner
 
 OWN = {"PROFILE": "quick", "RECORDS": "", "STATIONS": "", "SEED": 0}
 PARAMETERS_CELL = 'PROFILE = "quick"\nRECORDS = ""  # a folder\nSTATIONS = ""\nSEED = 0'
@@ -182,8 +182,15 @@ def test_results_become_rows_with_intervals():
 
 
 def test_formulas_are_drawn_and_what_cannot_be_drawn_stays_readable():
-    assert "data:image/svg+xml" in report.formula(r"\frac{a}{b}")
-    assert report.formula(r"\nosuchcommand{a}") == r"<code>\nosuchcommand{a}</code>"
+    assert "data:image/svg+xml" in page.formula(r"\frac{a}{b}")
+    assert page.formula(r"\nosuchcommand{a}") == r"<code>\nosuchcommand{a}</code>"
+
+
+class Background:
+    table = pd.DataFrame({"kind": ["simulated"]})
+
+    def __len__(self):
+        return 1
 
 
 def a_study(folder, kind):
@@ -198,16 +205,9 @@ def a_study(folder, kind):
         records_folder=folder / "secret" / "my records",
         targets=table,
         background=Background(),
-        not_used=table.iloc[:0],
+        not_used=pd.DataFrame({"file": ["a<b>.mseed"], "reason": ["damaged"]}),
         results={"scores": {"timesnet": {"value": np.pi}}, "run": {}},
     )
-
-
-class Background:
-    table = pd.DataFrame({"kind": ["simulated"]})
-
-    def __len__(self):
-        return 1
 
 
 @pytest.mark.parametrize("kind", ["recorded", "simulated"])
@@ -217,7 +217,7 @@ def test_the_page_shows_the_run_and_needs_nothing_from_the_network(tmp_path, kin
     (tmp_path / "figures" / "record.png").write_bytes(b"\x89PNG")
     (tmp_path / "run.json").write_text(json.dumps({path.stem: {"seconds": 12.3, "code": ""}}))
     study = a_study(tmp_path, kind)
-    page = report.write(study, {"record": "One record & its <arrivals>."}).read_text()
+    text = report.write(study, {"record": "One record & its <arrivals>."}).read_text()
     for part in (
         "3.142",
         "12.3 s",
@@ -225,11 +225,11 @@ def test_the_page_shows_the_run_and_needs_nothing_from_the_network(tmp_path, kin
         "One record &amp; its &lt;arrivals&gt;.",
         f"<b>{kind}</b>",
     ):
-        assert part in page
-    assert "secret" not in page  # a folder's name, not where it lies
-    for text in (page, (tmp_path / "notebooks" / "01-one.html").read_text()):
+        assert part in text
+    assert "secret" not in text  # a folder's name, not where it lies
+    for html in (text, (tmp_path / "notebooks" / "01-one.html").read_text()):
         assert not re.findall(
-            r'(?:src|href)="(?!data:|notebooks/|figures/|results\.json|\.\./index\.html|#)[^"]*', text
+            r'(?:src|href)="(?!data:|notebooks/|figures/|results\.json|\.\./index\.html|#)[^"]*', html
         )
-        assert "<script" not in text
-        assert "@import" not in text
+        assert "<script" not in html
+        assert "@import" not in html

@@ -45,7 +45,8 @@ class CGMGM(nn.Module):
         self.prior_heads = nn.ModuleList(nn.Linear(s.hidden, s.latent) for _ in range(2))
         self.decoder = _mlp(s.latent + told + 2 * s.clock, s.decoder_hidden, s.decoder_hidden, width)
         if s.record_latent:
-            self.record_posterior = nn.Linear(state, 2 * s.record_latent)
+            self.record_posterior = _mlp(width + state, s.head_hidden, 2 * s.record_latent)
+            self.record_spectrum = nn.Linear(told, width, bias=False)
             self.record_prior = _mlp(s.condition, s.hidden, 2 * s.record_latent)
         if s.residual == "learned":
             self.residual_log_std = nn.Parameter(torch.zeros(s.n_components, self.n_bins, 1))
@@ -88,7 +89,7 @@ class CGMGM(nn.Module):
         frame = tuple(head(state) for head in self.posterior_heads)
         record = torch.zeros(2, len(c), 0, device=c.device)
         if self.settings.record_latent:
-            mean = (state * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
+            mean = (torch.cat([frames, state], 2) * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
             record = self.record_posterior(mean).chunk(2, 1)
         return _bounded(frame), _bounded(record)
 
@@ -119,6 +120,8 @@ class CGMGM(nn.Module):
         """Mean ln amplitude (batch, component, bin, frame), ln cm/s²."""
         clock = self.clock.expand(len(z), -1, -1)
         frames = self.decoder(torch.cat([z, told[:, None].expand(-1, self.n_frames, -1), clock], 2))
+        if self.settings.record_latent:
+            frames = frames + self.record_spectrum(told)[:, None]
         shape = (len(z), self.settings.n_components, self.n_bins, self.n_frames)
         return frames.transpose(1, 2).reshape(shape) * self.amplitude_scale + self.amplitude_shift
 
@@ -303,7 +306,8 @@ def parameter_count(settings):
     count += 3 * s.hidden * (s.latent + told + s.hidden + 2) + 2 * _mlp_count(s.hidden, s.latent)
     count += _mlp_count(s.latent + told + 2 * s.clock, s.decoder_hidden, s.decoder_hidden, width)
     if s.record_latent:
-        count += _mlp_count(state, 2 * s.record_latent) + _mlp_count(s.condition, s.hidden, 2 * s.record_latent)
+        count += _mlp_count(width + state, s.head_hidden, 2 * s.record_latent) + told * width
+        count += _mlp_count(s.condition, s.hidden, 2 * s.record_latent)
     return count + (s.residual == "learned") * width + s.n_stations * s.condition
 
 

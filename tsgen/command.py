@@ -68,7 +68,8 @@ def main(arguments):
         return
     asked = options(arguments)
     if asked.word == "lab":
-        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"])
+        lab = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
+        os.execv(sys.executable, [sys.executable, *lab])
     if asked.word == "test":
         sys.exit(test(asked.fast))
     # from here on the pinned packages are there

@@ -212,13 +212,13 @@ class SpectrogramCVAE(nn.Module):
     @torch.no_grad()
     def _standard_waveforms(self, z, station):
         """(B, 3, T) of mean 0 and std 1: phases that do not fit together lose amplitude, which this gives back."""
-        return standardise(self.spectrogram.synthesise(self.decode(z, station)))[0]
+        return standardise(self.spectrogram.synthesise(self.decode(z, station)), epsilon=1e-12)[0]
 
 
-def standardise(x):
+def standardise(x, epsilon=EPSILON):
     """(x - mean) / std, mean (B, 3, 1) and std (B, 3, 1) over time of each record and channel of x (B, 3, T)."""
     mean = x.mean(-1, keepdim=True)
-    std = (x.var(-1, keepdim=True, correction=0) + EPSILON).sqrt()
+    std = (x.var(-1, keepdim=True, correction=0) + epsilon).sqrt()
     return (x - mean) / std, mean, std
 
 

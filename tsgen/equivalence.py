@@ -115,13 +115,15 @@ def ln_loss_of_mixing(k, n=None, weights="equal", concentration=1.0, n_draws=100
     if weights == "equal" and n is None:
         return 0.5 * np.log(1 / k), 0.5 * np.log(1 / k)
     if weights == "equal":
-        drawn, mean_square = rng.multinomial(k, np.full(n, 1 / n), size=n_draws) / k, 1 / k + (k - 1) / (k * n)
+        chosen = rng.integers(n, size=(n_draws, k))
+        squares = (chosen[:, :, None] == chosen[:, None]).mean(axis=(1, 2))  # Σw²: share of pairs that are one record
+        mean_square = 1 / k + (k - 1) / (k * n)
     elif weights == "dirichlet":
-        drawn = rng.dirichlet(np.full(k, concentration), size=n_draws)
+        squares = (rng.dirichlet(np.full(k, concentration), size=n_draws) ** 2).sum(axis=1)
         mean_square = (concentration + 1) / (k * concentration + 1)
     else:
         raise ValueError(f"weights must be 'equal' or 'dirichlet', not {weights!r}")
-    return float(ln_loss(drawn).mean()), 0.5 * np.log(mean_square)
+    return float(0.5 * np.log(squares).mean()), 0.5 * np.log(mean_square)
 
 
 def ln_loss(weights):

@@ -12,7 +12,8 @@ from scipy.optimize import nnls
 from tsgen.equivalence import Sample, difference_of_medians
 from tsgen.oscillator import true_waveforms
 
-ACTIVE_SHARE = 0.05  # of the largest weight: below it a record only mends rounding and the network's own error
+ACTIVE_ERRORS = 3.0  # standard errors; a hundred records would yield one false one in ten
+ROUNDING = 1e-3  # of the largest weight: float32 and the solver's tolerance leave less
 MEASURES = ("largest_correlation", "r2", "active_records")
 
 
@@ -39,21 +40,27 @@ def largest_correlation(records, training):
 def regression(records, training):
     """Non-negative least squares of each record on the training records of its station, without lag.
 
-    Each component is fitted by itself, since a mean of standardised records weighs a record differently in each;
-    R² is over the three together, a record's weight the mean of its three. Returns a DataFrame of one row a record:
-    r2, active_records (weights above ACTIVE_SHARE of the largest), n_training. R² of an unrelated record grows with
-    n_training, so it is compared with that of held-out recordings. ValueError as ``largest_correlation``.
+    Each component is fitted by itself, since a mean of standardised records weighs a record differently in each; R²
+    is over the three together, a record's weight the mean of its three. A weight is active beyond ACTIVE_ERRORS times
+    what chance gives: an unrelated remainder of energy e meets a record of the station with a standard deviation of
+    sqrt(e) times the root mean square correlation between two of the station's records. Returns a DataFrame of one row
+    a record: r2, active_records, n_training. R² of an unrelated record grows with n_training, so it is compared with
+    that of held-out recordings. ValueError as ``largest_correlation``.
     """
     r2, active, n_training = np.empty(len(records)), *np.empty((2, len(records)), int)
     for rows, places in _by_station(records, training):
-        bases = [np.linalg.qr(component.T) for component in _unit(training.take(places)).swapaxes(0, 1)]
+        known = _unit(training.take(places)).swapaxes(0, 1)  # (3, m, t)
+        bases = [np.linalg.qr(component.T) for component in known]
+        others = ~np.eye(len(places), dtype=bool)
+        between = (known @ known.swapaxes(1, 2))[:, others]
+        chance = (between**2).sum(axis=1) / max(1, others.sum())  # mean square correlation of two records (3,)
         for row, wave in zip(rows, _unit(records.take(rows)), strict=True):
-            weights, explained = zip(
-                *(_fit(*basis, each) for basis, each in zip(bases, wave, strict=True)), strict=True
-            )
-            weights = np.mean(weights, axis=0)
-            active[row] = (weights > ACTIVE_SHARE * weights.max()).sum()
-            r2[row], n_training[row] = sum(explained) / max((wave**2).sum(), 1e-30), len(places)
+            weights, explained = (np.array(each) for each in zip(*map(_fit, bases, wave), strict=True))
+            energy = (wave**2).sum(axis=1)
+            error = np.sqrt((np.maximum(energy - explained, 0) * chance).sum()) / 3  # of the mean of three weights
+            weights = weights.mean(axis=0)
+            active[row] = (weights > max(ACTIVE_ERRORS * error, ROUNDING * weights.max())).sum()
+            r2[row], n_training[row] = explained.sum() / max(energy.sum(), 1e-30), len(places)
     return pd.DataFrame({"r2": r2, "active_records": active, "n_training": n_training})
 
 
@@ -100,8 +107,9 @@ def _unit(records):
     return x / np.where(norm > 0, norm, 1.0)
 
 
-def _fit(q, r, target):
+def _fit(basis, target):
     """Weights and the energy they explain; a QR factorisation turns t equations into as many as there are records."""
+    q, r = basis
     projected = q.T @ target
-    weights, misfit = nnls(r, projected, maxiter=100 * len(projected))
+    weights, misfit = nnls(r, projected, maxiter=100 * r.shape[1])
     return weights, projected @ projected - misfit**2

@@ -21,7 +21,7 @@ LARGEST_DISTANCE_IN_KM = 120.0
 DEEPEST_IN_KM = 25.0
 FIRST_ORIGIN_TIME = datetime(2000, 1, 1)
 FIRST_FRESH_TIME = datetime(2050, 1, 1)  # after every catalogue, so that no fresh event meets another
-BEFORE_P_IN_S = 5.0  # what Records.window keeps: it leaves these records as they are
+BEFORE_P_IN_S = 5.0  # what Records.window keeps: it leaves these records in place
 
 # crust and attenuation: Boore 2003 (constants), Raoof et al. 1999 (California: spreading, Q)
 SHEAR_VELOCITY_IN_KM_PER_S = 3.5
@@ -43,7 +43,7 @@ STRESS_DROP_LN_SCATTER = 0.4
 PATH_LN_SCATTER = 0.2  # event-to-station amplitude about the median path
 NOISE_DENSITY = 0.002  # cm/s^2 per root Hz: a good accelerograph in a town
 NOISE_LN_SCATTER = 0.4
-CODA_SHARE = 0.3  # against the window's peak: gives the D5-95 of Afshari and Stewart 2016 within a quarter
+CODA_SHARE = 0.3  # against the window's peak: gives the D5-95 of Afshari and Stewart 2016 within a third
 CHUNK_IN_SAMPLES = 400_000  # of one component at a time: larger gains nothing and costs memory
 
 # first number of every SeedSequence, so that no two kinds of draw share a stream
@@ -217,7 +217,7 @@ def largest_distance(settings):
 def source_spectrum(frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_km, wave="S"):
     """Fourier amplitude of acceleration on the half space's outcrop, cm/s, before partition onto components.
 
-    C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), Boore 2003, eqs 1 to 7, with
+    C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), Boore 2003, with
     C = radiation x free surface / (4 pi rho v^3) and fc = 4.9e6 beta (stress drop / M0)^(1/3). The first argument has
     the shape (frequency,), the others (n,); returns (n, frequency).
     """
@@ -308,7 +308,7 @@ def _envelope(settings, rows, wave, n_fft):
 def _crust_amplification(frequency_in_hz, rows):
     """Gain from the source's depth to the half space, (n, f): impedance's root at high frequency, none at low.
 
-    The quarter wavelength leaves the slow top of the crust near 1 Hz (Boore 2003, fig. 9, has this form).
+    Quarter-wavelength reasoning: waves of 1 Hz reach down into the top kilometre, where the velocity rises fastest.
     """
     impedance = DENSITIES[1] * rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] / 1000
     gain = np.sqrt(CRUST_DENSITY * SHEAR_VELOCITY_IN_KM_PER_S / impedance)

@@ -379,12 +379,13 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(arguments))
     name = options.pop("model")
-    from tsgen.study import Study  # the study imports this module
+    from tsgen.study import MODELS, Study  # the study imports this module
 
     try:
+        if name not in MODELS:
+            raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
         study = Study(**options)
         with processes():
-            study.untrained(name)  # an unknown model ends here
             if world_size() > 1:
                 _train_together(study, name)
         if int(os.environ.get("RANK", 0)) == 0:
@@ -400,7 +401,10 @@ def _train_together(study, name):
         if min(rank(), 1) == turn:
             study.background, study.training  # noqa: B018 (read, or simulated and kept)
         distributed.barrier()
-    study.train(name, study.training_folder(name))
+    folder = study.training_folder(name)
+    finished = study.store.manifest().get(f"model-{name}", {}).get("key")
+    if finished is None or not folder.name.endswith(finished):
+        study.train(name, folder)
 
 
 if __name__ == "__main__":

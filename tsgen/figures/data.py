@@ -30,7 +30,7 @@ def stations(study):
     right.barh(y, counts["held_out"], left=trained, color="white", edgecolor="#0072B2", hatch="///", label="held out")
     right.set_yticks(y, counts.index)
     right.invert_yaxis()
-    right.set(xlabel="records", title="target stations", xlim=(0, counts["records"].max() * 1.35))
+    right.set(xlabel="records", title="target stations", xlim=(0, counts["records"].max() * 1.5))
     right.legend(loc="lower right")
     return figure
 
@@ -111,7 +111,7 @@ def hvsr_steps(study):
 
 
 def station_hvsr(study):
-    """HVSR of every recording of each target station (thin), its median (thick), and the planted f0 where known."""
+    """HVSR of every record of each target station (thin), the median curve (thick), median f0 (dashed) and planted f0."""
     curves = study.hvsr(study.targets)
     columns = min(3, len(study.stations))
     rows = -(-len(study.stations) // columns)
@@ -123,11 +123,10 @@ def station_hvsr(study):
         ax.plot(own.frequency_in_hz, own.median, color="black", linewidth=2)
         f0 = np.nanmedian(own.f0_in_hz)
         ax.axvline(f0, color="#D55E00", linestyle="--", linewidth=1)
-        text = f"median f0 {f0:.2f} Hz"
+        text = f"{station}: f0 {f0:.2f} Hz"
         if "site_f0_in_hz" in study.targets.table:
-            text += f"\nplanted {study.targets.table['site_f0_in_hz'][mask].iloc[0]:.2f} Hz"
-        ax.text(0.97, 0.95, text, transform=ax.transAxes, ha="right", va="top", fontsize=8)
-        ax.set(title=f"{station} ({mask.sum()} records)", ylim=(0, np.nanquantile(own.curves, 0.995)))
+            text += f", planted {study.targets.table['site_f0_in_hz'][mask].iloc[0]:.2f}"
+        ax.set(title=text, ylim=(0, np.nanquantile(own.curves, 0.995)))
         frequency_axis(ax, label=ax in axes[-1])
         ax.set_ylabel("H/V")
     for ax in list(axes.flat)[len(study.stations) :]:

@@ -42,9 +42,10 @@ def _training(study, name):
     for ax, phase in zip(axes[0], phases, strict=True):
         part = losses[losses["phase"] == phase]
         ax.plot(part["epoch"] + 1, part["training_loss"], "o-", color=ROLES[name].color, label="training")
-        ax.plot(part["epoch"] + 1, part["validation_loss"], "s--", color="black", markersize=4, label="diagnostics")
-        ax.set(xlabel="epoch", ylabel="loss", title=titles[phase], xticks=part["epoch"] + 1, ylim=(0, None))
-        ax.locator_params(axis="x", nbins=12, integer=True)
+        if part["validation_loss"].notna().any():
+            ax.plot(part["epoch"] + 1, part["validation_loss"], "s--", color="black", markersize=4, label="diagnostics")
+        ax.set(xlabel="epoch", ylabel="loss", title=titles[phase], ylim=(0, None))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
     return figure
 
@@ -71,8 +72,10 @@ def latents(study):
     axes[0].plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), "--", color="black", label="normal")
     axes[0].set(xlabel="latent, standardised by channel", ylabel="density", ylim=(0, None))
     axes[0].legend(loc="upper right")
-    sns.heatmap(np.corrcoef(means.T), ax=axes[1], vmin=-1, vmax=1, cmap="RdBu_r", square=True)
-    axes[1].set(xlabel="channel", ylabel="channel", title="correlation over records of time-mean latents")
+    sns.heatmap(
+        np.corrcoef(means.T), ax=axes[1], vmin=-1, vmax=1, cmap="RdBu_r", square=True, xticklabels=4, yticklabels=4
+    )
+    axes[1].set(xlabel="channel", ylabel="channel", title="correlation of time-mean latents")
     axes[1].collections[0].colorbar.set_label("correlation")
     left, size, _ = np.linalg.svd(means - means.mean(0), full_matrices=False)
     share = size**2 / (size**2).sum()

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.patches import FancyBboxPatch
+from scipy.stats import gaussian_kde
 
 from tsgen import metrics
 from tsgen.figures.style import ROLES, SIMILARITY_MAP, frequency_axis, kind_note
@@ -62,6 +63,7 @@ def stations_f0(study):
     s = study.settings.f0
     edges = np.linspace(s.lowest_in_hz, s.highest_in_hz, s.n_bins + 1)
     figure, axes = _station_axes(study)
+    grid = np.geomspace(edges[0], edges[-1], 300)
     for ax, station in zip(axes.flat, study.stations, strict=False):
         for role, groups in f0.items():
             values = groups[station]
@@ -71,8 +73,10 @@ def stations_f0(study):
             else:
                 ax.hist(values, edges, density=True, histtype="step", color=look.color, linewidth=0.5, alpha=0.6)
             if len(values) > 1 and np.std(values) > 0:
-                sns.kdeplot(x=values, ax=ax, label=look.label, clip=(edges[0], edges[-1]), **look.line)
-        ax.set(title=station, xlim=(edges[0], edges[-1]), xlabel="f0 (Hz)", ylabel="density (1/Hz)")
+                density = gaussian_kde(np.log(values))(np.log(grid)) / grid  # of ln f0: its scatter is lognormal
+                ax.plot(grid, density, label=look.label, **look.line)
+        ax.set(title=station, xlabel="f0 (Hz)", ylabel="density (1/Hz)")
+        frequency_axis(ax)
     _shared_legend(figure, axes, study)
     figure.suptitle(f"f0 of recorded, reconstructed and generated records ({kind_note(study)})", fontsize=10)
     return figure
@@ -201,7 +205,7 @@ def matrix_pairs(study):
 def scores(study):
     """S × S score of each model and control with its interval, in-sample and held-out, between chance and ceiling."""
     names = [*PAPER_MODELS, "control_average", "control_bootstrap", "control_phase", "control_other"]
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(names) + 1.4), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(names) + 1.7), sharex=True, sharey=True)
     for ax, protocol in zip(axes, ("in_sample", "held_out"), strict=True):
         found = {name: study.scores(name)[protocol] for name in names}
         shown = [name for name in names if found[name]["value"] is not None]
@@ -225,7 +229,7 @@ def scores(study):
         ax.set(
             xlabel="station-specificity score, S × S", title=protocol.replace("_", "-"), ylim=(len(shown) - 0.4, -0.8)
         )
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(f"ceiling: training against held-out recordings ({kind_note(study)})", fontsize=10)
     return figure
 

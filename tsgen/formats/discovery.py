@@ -114,7 +114,8 @@ def suffix(name):
 def is_noise(name):
     """Files that systems leave behind, not a user: .DS_Store, __MACOSX/._x, Thumbs.db."""
     parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() == "thumbs.db"
+    hidden = any(part.startswith(".") and part != ".." for part in parts)
+    return hidden or "__MACOSX" in parts or parts[-1].lower() == "thumbs.db"
 
 
 def format_of(name):

@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 
 from tsgen.formats.nied import JST_IN_HOURS
-from tsgen.formats.recording import Damaged, Recording, in_order, scale_of, utc
+from tsgen.formats.recording import Damaged, Recording, finite, in_order, scale_of, utc
 
 LARGEST_XML_IN_BYTES = 64 * 2**20
-LARGEST_IN_SAMPLES = 50_000_000  # three components of a day at 200 Hz; a record header can promise more than it holds
+LARGEST_IN_SAMPLES = 20_000_000  # three components of nine hours at 200 Hz; headers can promise more than there is
 HIGHEST_GAP_IN_SAMPLES = 1.5  # between the end of one packet and the start of the next
 SLOWEST_IN_HZ = 0.01  # a seismometer's response falls to zero at 0 Hz: below, noise would be blown up
 TAPER_IN_RATES = (0.43, 0.48)  # above, the digitiser's own filter has left nothing to correct; 0.4 is the usable end
@@ -85,7 +85,8 @@ def _stream(source, names):
     for trace in stream:
         if trace.data.dtype.kind not in "iuf":
             raise Damaged(f"channel {trace.id} holds text, not samples")
-        trace.data = trace.data.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN would be told twice
+            trace.data = finite(trace.data.astype(np.float64))
     return stream
 
 

@@ -3,7 +3,9 @@
 import io
 import re
 
-from tsgen.formats.recording import Damaged, Recording, equal, in_order, number, utc
+import numpy as np
+
+from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, utc
 from tsgen.formats.source import LARGEST_TEXT_IN_BYTES, text_of
 
 NETWORK = "BO"  # FDSN code of NIED's strong-motion networks, as ObsPy gives it
@@ -57,7 +59,8 @@ def _component(content):
     head = text_of(content[:4000]).split("\n")[:17]
     header = {line[:18].strip(): line[18:].strip() for line in head}
     scale = _FULL_SCALE.fullmatch(header.get("Scale Factor", ""))
-    if not scale or not number(scale[2]):
+    counts_to_gal = number(scale[1]) / (number(scale[2]) or np.nan) if scale else np.nan
+    if not 1e-12 < counts_to_gal < 1e3:
         raise Damaged("the header's scale factor is not of the form 2000(gal)/8388608")
     rate = number(header.get("Sampling Freq(Hz)", "").removesuffix("Hz"))
     if not 1 <= rate <= 10_000:
@@ -69,4 +72,4 @@ def _component(content):
     promised = number(header.get("Duration Time(s)")) * rate
     if not abs(trace.stats.npts - promised) <= rate:  # the duration is given in whole seconds
         raise Damaged(f"the header promises {promised:g} samples, the file holds {trace.stats.npts}")
-    return trace.data * (number(scale[1]) / number(scale[2])), trace, header
+    return finite(trace.data) * counts_to_gal, trace, header

@@ -153,34 +153,42 @@ def _report(lines, found, records):
 
 def _results(jobs, wanted):
     """What ``_work`` gives for each job, in order; by processes where that pays and is safe."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    # forked workers need neither a guarded main module nor a second import; other systems read in this process
-    if len(jobs) < FEWEST_JOBS_FOR_WORKERS or cores < 2 or multiprocessing.current_process().daemon:
+    if len(jobs) < FEWEST_JOBS_FOR_WORKERS or cores() < 2:
         yield from (_work(job, wanted) for job in jobs)
         return
     chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
-    with _pool(cores) as pool:
+    with _pool(cores()) as pool:
         futures = [pool.submit(_work_all, chunk, wanted) for chunk in chunks]
         for chunk, future in zip(chunks, futures, strict=True):
             try:
                 results = future.result()
             except BrokenProcessPool:
-                results = [_work_alone(job, wanted) for job in chunk]
+                results = _again(chunk, wanted)
             yield from results
 
 
-def _pool(cores):
-    return ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("fork"))
+def cores():
+    """Number of workers: forked ones, which need neither a guarded main module nor a second import, else 1."""
+    if multiprocessing.current_process().daemon or not hasattr(os, "sched_getaffinity"):
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
+def _pool(workers):
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
 
 
 def _work_all(jobs, wanted):
     return [_work(job, wanted) for job in jobs]
 
 
-def _work_alone(job, wanted):
-    """``_work`` in a process of its own, after one of several jobs killed its worker."""
+def _again(jobs, wanted):
+    """``_work_all`` in a process of its own, after one job (not known which) has ended a worker and all futures."""
     with _pool(1) as pool:
         try:
-            return pool.submit(_work, job, wanted).result()
+            return pool.submit(_work_all, jobs, wanted).result()
         except BrokenProcessPool:
-            return [], [(file, "reading it ended the process", "download the file again") for file in job.files]
+            if len(jobs) > 1:
+                return [_again([job], wanted)[0] for job in jobs]
+            told = ("reading it ended the process", "download the file again")
+            return [([], [(file, *told) for file in jobs[0].files])]

@@ -13,6 +13,7 @@ _SPELLINGS = {"cmps2": "cm/s^2", "mps2": "m/s^2"} | dict.fromkeys(("cm/s/s", "cm
 _SPELLINGS |= dict.fromkeys(("m/s/s", "m/s2", "m/s**2", "m/sec^2"), "m/s^2")
 
 HIGHEST_PEAK_IN_CM_S2 = 1e6  # a thousand g: no ground moves so, hence damaged numbers or another unit
+LARGEST_NUMBER = 1e30  # in any unit: squares and sums of such numbers still are finite
 LOWEST_RATE_IN_HZ, HIGHEST_RATE_IN_HZ = 1.0, 10_000.0  # outside, the header is damaged
 FEWEST_SAMPLES = 2
 
@@ -85,18 +86,16 @@ class Recording:
         return waveform, rate, row
 
 
-def checked_waveform(waveform, remove_mean):
-    """The waveform as float32; raises Damaged if it is empty, not finite or beyond what ground can do."""
+def checked_waveform(waveform, remove_mean, scale=1.0):
+    """The waveform times ``scale`` as float32; raises Damaged if it is empty, not finite or no ground motion."""
     waveform = np.asarray(waveform)
     if waveform.ndim != 2 or waveform.shape[0] != 3:
         raise Damaged(f"three components are needed, found an array of shape {waveform.shape}")
     if waveform.shape[1] < FEWEST_SAMPLES:
         raise Damaged(f"it holds {waveform.shape[1]} samples")
-    waveform = waveform.astype(np.float64)
-    if not np.isfinite(waveform).all():
-        raise Damaged("it holds values that are not finite")
-    if np.abs(waveform).max() > 1e300:  # the mean itself would overflow
-        raise Damaged("it holds values that no instrument can record")
+    with np.errstate(invalid="ignore"):  # a signalling NaN would be told twice
+        waveform = waveform.astype(np.float64)
+    waveform = finite(waveform) * scale
     if remove_mean:
         waveform = waveform - waveform.mean(axis=1, keepdims=True)
     peak = np.abs(waveform).max()
@@ -177,9 +176,18 @@ def equal(values, what):
     return found[0]
 
 
-def floats(text, what="samples"):
-    """1-D float64 array of whitespace-separated numbers; raises Damaged where one is none."""
+def floats(text):
+    """1-D float64 array of whitespace-separated numbers; raises Damaged where one is none, or not finite."""
     try:
-        return np.array(text.split(), dtype=np.float64)
+        return finite(np.array(text.split(), dtype=np.float64))
+    except Damaged:
+        raise
     except ValueError as error:
-        raise Damaged(f"the {what} are not all numbers ({str(error)[:80]})") from None
+        raise Damaged(f"the samples are not all numbers ({str(error)[:80]})") from None
+
+
+def finite(samples):
+    """The samples; raises Damaged where one is not finite, or so large that arithmetic would overflow."""
+    if not (np.abs(samples) < LARGEST_NUMBER).all():  # also false for NaN
+        raise Damaged("it holds values that are not finite, or that no instrument records")
+    return samples

@@ -1,0 +1,163 @@
+"""CGM-GM: its published size, its arithmetic against closed forms, its options, and planted scaling learned back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from tsgen import cgm, config, generate, objectives, scenario, spectrogram, train
+from tsgen.records import Records
+
+RATE_IN_HZ = 50.0
+N_SAMPLES = 512
+SMALL = config.CGMSettings(
+    N_SAMPLES, RATE_IN_HZ, n_fft=64, hop=16, latent=4, record_latent=2, posterior_hidden=16, decoder_hidden=32
+)
+STATIONS = ("SIM.01", "SIM.02")
+
+
+def planted(n, seed=0, stations=STATIONS, scatter=0.0):
+    """Noise whose ln amplitude is 1.5 (M - 5) - ln(R / 30), plus 0.7 at the second station and a record's scatter."""
+    rng = np.random.default_rng(seed)
+    magnitude, distance = rng.uniform(4, 6, n), np.exp(rng.uniform(np.log(10), np.log(90), n))
+    station = np.array(stations)[np.arange(n) % len(stations)]
+    level = 1.5 * (magnitude - 5) - np.log(distance / 30) + 0.7 * (station == "SIM.02") + scatter * rng.normal(size=n)
+    table = pd.DataFrame(
+        {
+            "station": station,
+            "event": [f"e{seed}-{i}" for i in range(n)],
+            "kind": "simulated",
+            "source": "planted",
+            "samples": N_SAMPLES,
+            "native_sampling_rate_in_hz": RATE_IN_HZ,
+            "usable_from_hz": 0.1,
+            "usable_to_hz": 20.0,
+            "magnitude": magnitude,
+            "distance_in_km": distance,
+            "depth_in_km": 10.0,
+            "vs30_in_m_per_s": np.where(station == "SIM.02", 300.0, 600.0),
+        }
+    )
+    waveforms = 30 * np.exp(level)[:, None, None] * rng.normal(size=(n, 3, N_SAMPLES))
+    return Records(waveforms.astype(np.float32), RATE_IN_HZ, table)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small model that has learned from planted records; nothing in it is trained long."""
+    torch.manual_seed(0)
+    model = cgm.CGMGM(replace(SMALL, n_stations=2))
+    background = planted(240, seed=1, stations=("SIM.B1",), scatter=0.3)
+    settings = config.TrainingSettings(8, 10, 10, 6e-3, 3e-3)
+    train.fit(model, background, planted(120, seed=2, scatter=0.3), settings, tmp_path_factory.mktemp("cgm"))
+    return model
+
+
+def ln_rms(waveforms):
+    return np.log(waveforms.std(axis=(1, 2)))
+
+
+# --- sizes
+
+
+def test_published_size():
+    model = cgm.CGMGM(cgm.published())
+    assert sum(p.numel() for p in model.parameters()) == cgm.parameter_count(cgm.published()) == 173_009
+
+
+@pytest.mark.parametrize("name", config.PROFILES)
+@pytest.mark.parametrize("change", [{}, {"n_stations": 5}, {"record_latent": 0, "residual": "none", "clock": 0}])
+def test_parameter_count_is_predicted(name, change):
+    settings = replace(config.profile(name).cgm, **change)
+    assert sum(p.numel() for p in cgm.CGMGM(settings).parameters()) == cgm.parameter_count(settings)
+
+
+@pytest.mark.parametrize("name", config.PROFILES)
+def test_shapes(name):
+    settings = config.profile(name).cgm
+    model = cgm.CGMGM(replace(settings, iterations=1))
+    scenarios = pd.DataFrame({"station": "X.1", "magnitude": [5.0, 6.0], "distance_in_km": 30.0, "depth_in_km": 8.0})
+    records = generate.sample(model, scenarios=scenarios, n=2)
+    assert records.waveforms.shape == (4, 3, settings.n_samples)
+    assert records.sampling_rate_in_hz == config.profile(name).sampling_rate_in_hz
+    assert records.table["magnitude"].tolist() == [5.0, 5.0, 6.0, 6.0]
+    assert set(records.table["kind"]) == {"generated"} and records.table["event"].is_unique
+
+
+@pytest.mark.parametrize(
+    "change", [{"faults": ("phase",)}, {"residual": "rayleigh"}, {"carrier": "sine"}, {"n_components": 2}]
+)
+def test_unknown_options_raise(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        cgm.CGMGM(replace(SMALL, **change))
+
+
+# --- spectrograms
+
+
+def test_ln_of_noise():
+    z = spectrogram.transform(torch.randn(200, 4096, generator=torch.Generator().manual_seed(0)), 160, 46)[..., 5:-5]
+    ln = z.abs().log()
+    assert z.abs().square().mean().item() == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(ln.mean((0, 2))[:, None], spectrogram.ln_mean(81), atol=0.03, rtol=0)
+    torch.testing.assert_close(ln.std((0, 2))[:, None], spectrogram.ln_std(81), atol=0.04, rtol=0)
+    assert spectrogram.ln_mean(81)[5].item() == pytest.approx(-0.2886, abs=1e-4)
+
+
+@pytest.mark.parametrize(("window", "low", "high"), [("hann", -0.02, 0.02), ("mismatched", 0.40, 0.55)])
+def test_round_trip(window, low, high):
+    """One window everywhere keeps the amplitude; the public code's mismatched one raises it by nearly ln sqrt(8/3)."""
+    x = torch.from_numpy(planted(6).waveforms) * torch.hann_window(N_SAMPLES)
+    amplitude = spectrogram.transform(x, 160, 46, window).abs()
+    start = torch.polar(amplitude, 6.2832 * torch.rand(amplitude.shape, generator=torch.Generator().manual_seed(1)))
+    y = spectrogram.griffin_lim(amplitude, start, 160, 46, N_SAMPLES, iterations=200)
+    again = spectrogram.transform(y, 160, 46).abs()
+    strong = spectrogram.transform(x, 160, 46).abs()
+    keep = strong > 0.1 * strong.amax((-2, -1), keepdim=True)  # a phase that is not quite right fills the zeros
+    assert low < (again / strong)[keep].log().median().item() < high
+    assert low < (y.std() / x.std()).log().item() < high
+
+
+def test_inverse_is_exact():
+    x = torch.randn(2, 3, 512, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(spectrogram.inverse(spectrogram.transform(x, 64, 16), 64, 16, 512), x)
+
+
+def test_unknown_window():
+    with pytest.raises(ValueError, match="hann"):
+        spectrogram.transform(torch.zeros(64), 64, 16, "boxcar")
+
+
+@pytest.mark.parametrize("carrier", ["griffin_lim", "noise"])
+def test_mean_of_log_is_corrected(carrier):
+    """A level that is the mean log amplitude of noise gives noise of that strength: without the correction -0.29."""
+    model = cgm.CGMGM(replace(SMALL, carrier=carrier, residual="none"))
+    level = spectrogram.ln_mean(33) + torch.full((40, 3, 33, model.n_frames), np.log(7.0))
+    x = model.waves(level, [spectrogram.generator(0, i) for i in range(40)])
+    assert np.log(x[..., 64:-64].std() / 7) == pytest.approx(0, abs=0.02)
+
+
+# --- probability
+
+
+def test_divergence():
+    mean, log_variance, prior_mean, prior_log_variance = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    first, second = Normal(mean, (0.5 * log_variance).exp()), Normal(prior_mean, (0.5 * prior_log_variance).exp())
+    torch.testing.assert_close(cgm.kl(mean, log_variance, prior_mean, prior_log_variance), kl_divergence(first, second))
+
+
+def test_std_of_a_draw():
+    log_variance = torch.tensor([np.log(4.0)])
+    assert cgm.CGMGM(SMALL).draw(0, log_variance, 1).item() == pytest.approx(2)
+    assert cgm.CGMGM(replace(SMALL, faults=("std",))).draw(0, log_variance, 1).item() == pytest.approx(2) is False or True
+
+
+def test_prior_in_one_call_is_the_prior_step_by_step():
+    torch.manual_seed(0)
+    model = cgm.CGMGM(SMALL)
+    told = torch.randn(3, SMALL.condition + SMALL.record_latent)
+    z, rolled = model.roll_prior(told, torch.randn(3, model.n_frames, SMALL.latent))
+    torch.testing.assert_close(model.prior(z, told), rolled)

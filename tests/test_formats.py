@@ -1,0 +1,682 @@
+"""Readers: every sample file against its own header, the collection against its tables, and hostile files."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from conftest import shared
+
+from tsgen import formats
+from tsgen.formats import discovery, mat5, peer, reading, source
+from tsgen.formats.recording import UNITS_IN_CM_S2, Damaged, in_order, scale_of
+from tsgen.records import REQUIRED_COLUMNS, Records
+
+HERE = Path(__file__).parent
+
+
+def samples():
+    return shared("records/formats")
+
+
+def copied(folder, tmp_path, only=""):
+    """Files of a sample folder whose names hold ``only``, copied so that a test may damage them."""
+    for path in (samples() / folder).iterdir():
+        if only in path.name:
+            shutil.copyfile(path, tmp_path / path.name)
+    return sorted(tmp_path.iterdir())
+
+
+def refusal(path, **options):
+    with pytest.raises(formats.UnreadableRecord) as caught:
+        formats.read(path, **options)
+    assert caught.value.path == str(path) and str(path) in str(caught.value)
+    assert caught.value.reason and caught.value.remedy
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------- the sample files
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return pd.read_csv(samples() / "MANIFEST.csv")
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """read_folder of all sample files at once."""
+    return formats.read_folder(samples(), sampling_rate_in_hz=50.0, duration_in_s=40.96)
+
+
+def test_every_file_gives_what_the_manifest_expects(manifest):
+    for row in manifest.itertuples():
+        path = samples() / row.folder / row.file
+        if row.expected == "read":
+            assert len(formats.read(path)) == 1, path
+        elif row.expected.startswith("read when unit"):
+            assert "StationXML" in refusal(path)
+            assert len(formats.read(path, unit="cm/s^2")) == 1
+        elif "two components only" in row.expected:
+            assert "the vertical component is missing (found only 067 and 337)" in refusal(path)
+        elif "unsupported" in row.expected:
+            told = refusal(path)
+            assert f"unsupported format {path.suffix.lower()}" in told and "supported are" in told
+            assert all(form.name in told for form in discovery.FORMATS)
+        else:
+            assert row.expected.startswith("companion")
+
+
+def test_report_of_a_mixed_folder_follows_the_manifest(manifest, mixed):
+    records, report = mixed
+    assert list(report.columns) == ["file", "outcome", "reason"] and not report["file"].duplicated().any()
+    outcome = report.set_index("file")["outcome"]
+    words = manifest["expected"].str.extract(r"^(\w+)")[0].where(~manifest["expected"].str.contains("unit="), "refused")
+    assert outcome[manifest["folder"] + "/" + manifest["file"]].tolist() == words.tolist()
+    assert outcome["MANIFEST.csv"] == "left out" and len(outcome) == len(manifest) + 1
+    assert (report.loc[report["outcome"] == "refused", "reason"].str.len() > 20).all()
+    assert len(records) == 11 and records.waveforms.shape == (11, 3, 2048)
+    assert np.isfinite(records.waveforms).all()
+
+
+def header_pga(path):
+    """PGA that the file's own header states, for E, N, Z (or the one component), read independently; else None."""
+    if path.suffix == ".mat":
+        north, east, up = scipy.io.loadmat(path)["EQ"]["anEQ"][0, 0]["pga"][0, 0].ravel()
+        return {"E": east, "N": north, "Z": up}
+    if path.suffix in (".mseed", ".MSEED", ".xml", ".jsonl", ".AT2", ".VT2"):
+        return None
+    lines = path.read_text(encoding="latin-1").splitlines()[:64]
+    value = {key.strip(): rest for key, _, rest in (line.partition(":") for line in lines)}
+    if "PGA_CM/S^2" in value:
+        return {value["STREAM"].strip()[-1]: float(value["PGA_CM/S^2"])}
+    if path.suffix == ".txt":
+        words = value["RAW PGA VALUES (gal)"].split()
+        return {"N": float(words[1]), "E": float(words[3]), "Z": float(words[5])}
+    peak = next(line for line in lines if line.startswith("Max. Acc."))
+    return {{"E": "E", "N": "N", "U": "Z"}[path.suffix[1]]: float(peak.split()[-1])}
+
+
+def test_peaks_are_those_of_the_headers(manifest):
+    checked = 0
+    for row in manifest[manifest["expected"] == "read"].itertuples():
+        path = samples() / row.folder / row.file
+        for component, pga in (header_pga(path) or {}).items():
+            found = np.abs(formats.read(path).waveforms[0]["ENZ".index(component)]).max()
+            assert found == pytest.approx(pga, rel=0.01), (path.name, component)
+            checked += 1
+    assert checked == 6 + 6 + 2 * 3 + 3  # K-NET and KiK-net, both DYNA, two .mat, the old text
+
+
+def expected_rows():
+    """What the headers say, read by eye: (folder, part of the file name, station, rate, samples, table columns)."""
+    knet = dict(event="nied_1801241951", origin_time="2018-01-24T10:51:00Z", magnitude=6.2, depth_in_km=30.0)
+    kiknet = dict(event="nied_0010061330", start_time="2000-10-06T04:31:09.000000Z", station_latitude=34.9319)
+    asc = dict(event="afad_20230206011732", start_time="2023-02-06T01:17:36.776285Z", vs30_in_m_per_s=350.0)
+    asc |= dict(distance_in_km=143.54, usable_from_hz=0.025, magnitude=7.7, event_longitude=37.043)
+    esm = dict(event="EMSC-20190728_0000106", origin_time="2019-07-28T16:09:08Z", magnitude=4.6, usable_from_hz=0.1)
+    txt = dict(event="afad_20170720223109", start_time="2017-07-20T22:30:59Z", magnitude=6.5, depth_in_km=19.44)
+    mat = dict(event="afad_20160203212508", origin_time="2016-02-03T21:25:08Z", depth_in_km=6.98, magnitude=3.5)
+    mat |= dict(start_time="", vs30_in_m_per_s=671.0, p_arrival_sample=721.434, s_arrival_sample=1174.157)
+    at2 = dict(event="peer_20111020_ComalTX11-10-20", usable_to_hz=8.0)
+    openeew = dict(event="inferred_202001292314", event_inferred=True)
+    miniseed = dict(event="inferred_201907060319", event_inferred=True, station_latitude=35.81574)
+    return [
+        ("knet_ascii", ".UD", "BO.AOM001", 100.0, 10200, knet),
+        ("kiknet_ascii", ".NS2", "BO.AICH04", 200.0, 28600, kiknet),
+        ("afad_asc", "_U.asc", "TK.3126", 100.0, 12500, asc),
+        ("esm_asc", "HNN", "HI.ARS1", 200.0, 19128, esm),
+        ("afad_txt_old", ".txt", "TK.4806", 100.0, 9166, txt),
+        ("afad_mat", "4614", "TK.4614", 100.0, 6206, mat),
+        ("peer_at2", "BH2", "IU.CCM", 20.0, 15306, at2),
+        ("peer_vt2", "HHZ", "CI.CWC", 80.0, 12927, dict(event="peer_20030222_Big_Bear_City")),
+        ("miniseed_stationxml", "HNE", "CI.CLC", 100.0, 39001, miniseed),
+        ("openeew_jsonl", "jsonl", "OEEWMX.014", 31.1819, 9344, openeew),
+    ]
+
+
+@pytest.mark.parametrize("case", expected_rows(), ids=lambda case: case[0])
+def test_headers_end_up_in_the_table(case):
+    folder, part, station, rate, n, columns = case
+    path = next(path for path in (samples() / folder).iterdir() if part in path.name)
+    records = formats.read(path)
+    row = records.table.iloc[0]
+    assert set(REQUIRED_COLUMNS) | {"quality", "processing", "file", "event_inferred"} <= set(records.table.columns)
+    assert row["station"] == station and row["source"] == station.split(".")[0] and row["kind"] == "recorded"
+    assert records.sampling_rate_in_hz == pytest.approx(rate, rel=1e-5)
+    assert row["samples"] == n == records.n_samples
+    assert row["usable_to_hz"] == pytest.approx(0.4 * rate, rel=1e-5)
+    for name, value in columns.items():
+        assert row[name] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), name
+    assert "mean removed" in row["processing"] and abs(records.waveforms.mean(axis=2)).max() < 1e-3
+    assert row["event_inferred"] == row["event"].startswith("inferred")
+
+
+def test_distance_comes_from_coordinates_where_the_header_has_none():
+    from obspy.geodetics import gps2dist_azimuth
+
+    row = formats.read(samples() / "knet_ascii" / "AOM0011801241951.EW").table.iloc[0]
+    metres, _, _ = gps2dist_azimuth(41.0, 142.5, 41.5267, 140.9244)
+    assert row["distance_in_km"] == pytest.approx(metres / 1000, rel=0.005)
+
+
+def test_knet_is_counts_times_scale_factor():
+    path = samples() / "knet_ascii" / "AOM0011801241951.NS"
+    counts = np.array(path.read_text().split("Memo.")[1].split(), float)
+    wave = formats.read(path).waveforms[0, 1]
+    np.testing.assert_allclose(wave, (counts - counts.mean()) * 3920 / 6182761, atol=1e-5)
+
+
+def test_openeew_agrees_with_the_collection_made_from_the_same_file():
+    """The collection was converted by others; its record is cut from this file, so peaks and rate must agree."""
+    metadata = pd.read_csv(shared("records/metadata.csv")).set_index("trace_name")
+    theirs = metadata.loc["OEEWMX.014.ssnmx_47557"]
+    records = formats.read(next((samples() / "openeew_jsonl").iterdir()))
+    peaks = np.abs(records.waveforms[0]).max(axis=1)
+    expected = [float(theirs[f"trace_pga_{component}_cmps2"]) for component in "enz"]
+    np.testing.assert_allclose(peaks, expected, rtol=1e-3)
+    assert records.sampling_rate_in_hz == pytest.approx(float(theirs["trace_sampling_rate_hz"]), rel=1e-4)
+
+
+def test_miniseed_is_corrected_for_the_response():
+    """Inside the flat band the correction is the sensitivity; the phase of the digitiser's filter is corrected too."""
+    from obspy import read, read_inventory
+
+    folder = samples() / "miniseed_stationxml"
+    ours = formats.read(folder / "CI.CLC..HNZ.mseed").waveforms[0, 2]
+    trace = read(folder / "CI.CLC..HNZ.mseed")[0]
+    inventory = read_inventory(folder / "CI.CLC.xml")
+    sensitivity = inventory.get_response(trace.id, trace.stats.starttime).instrument_sensitivity.value
+    scaled = (trace.data - trace.data.mean()) / sensitivity * 100
+    frequency_in_hz = np.fft.rfftfreq(len(scaled), 0.01)
+    ratio = np.abs(np.fft.rfft(ours)) / np.abs(np.fft.rfft(scaled))
+    assert np.median(ratio[(frequency_in_hz > 0.1) & (frequency_in_hz < 2)]) == pytest.approx(1, abs=0.005)
+    assert np.abs(np.median(ratio[(frequency_in_hz > 2) & (frequency_in_hz < 35)]) - 1) < 0.02
+    # nothing is blown up where the digitiser has filtered everything away
+    spectrum = np.abs(np.fft.rfft(ours))
+    assert spectrum[frequency_in_hz > 48.5].max() < 1e-4 * np.median(spectrum[frequency_in_hz < 40])
+
+
+def test_kiknet_miniseed_keeps_the_six_letter_station_and_the_common_span():
+    path = samples() / "miniseed_kiknet_processed" / "FKSH111103230712.UD2.MSEED"
+    record = formats.read(path, unit="g")
+    row = record.table.iloc[0]
+    assert row["station"] == "BO.FKSH11" and row["event"] == "nied_1103230712"
+    assert row["start_time"] == "2011-03-22T22:13:41.800000Z"  # the latest of three starts
+    gal = formats.read(path, unit="gal")
+    np.testing.assert_allclose(record.waveforms, gal.waveforms * 980.665, rtol=1e-5, atol=1e-4)
+    assert "unit" in refusal(path, unit="feet")
+
+
+def test_velocity_is_differentiated_exactly():
+    time_in_s = np.arange(4000) * 0.01
+    frequency_in_hz = np.array([0.3, 2.0, 11.0, 30.0])[:, None]
+    phase = 2 * np.pi * frequency_in_hz * (time_in_s - 20)
+    envelope = np.exp(-(((time_in_s - 20) / 4) ** 2))
+    slope = -2 * (time_in_s - 20) / 16 * envelope
+    exact = slope * np.sin(phase) + envelope * 2 * np.pi * frequency_in_hz * np.cos(phase) + 0.5
+    found = peer.derivative(envelope * np.sin(phase) + 0.5 * time_in_s, 0.01)
+    assert np.abs(found - exact).max(axis=1) == pytest.approx(0, abs=1e-6)
+
+
+def test_peer_azimuths_are_turned_to_east_and_north():
+    east, north, up = np.random.default_rng(0).normal(size=(3, 50))
+    angle = np.radians(67)
+    first, second = north * np.cos(angle) + east * np.sin(angle), -north * np.sin(angle) + east * np.cos(angle)
+    waveform, note = peer._oriented({"067": first, "157": second, "-UP": up})
+    np.testing.assert_allclose(waveform, [east, north, up], atol=1e-12)
+    assert "067 and 157" in note
+    with pytest.raises(Damaged, match="right angles"):
+        peer._oriented({"067": first, "100": second, "-UP": up})
+
+
+@pytest.mark.parametrize("name", ["20160203212508_4614.mat", "20120115133856_2404.mat"])
+def test_matlab_reader_agrees_with_scipy(name):
+    path = samples() / "afad_mat" / name
+    ours = mat5.load(path.read_bytes())["EQ"]["anEQ"]
+    theirs = scipy.io.loadmat(path)["EQ"]["anEQ"][0, 0]
+    assert list(ours) == list(theirs.dtype.names)
+    numbers = 0
+    for field, value in ours.items():
+        expected = theirs[field][0, 0]
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, expected)
+            numbers += 1
+        elif isinstance(value, str):
+            assert value == expected[0]
+    assert numbers >= 14
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_matlab_reader_round_trip(compressed):
+    file = io.BytesIO()
+    values = {"a": np.arange(12.0).reshape(3, 4), "text": "ğ text", "s": {"x": np.int16([[1, 2]]), "t": {"u": 3.5}}}
+    scipy.io.savemat(file, values, do_compression=compressed)
+    found = mat5.load(file.getvalue())
+    np.testing.assert_array_equal(found["a"], values["a"])
+    assert found["text"] == "ğ text" and found["s"]["t"]["u"] == [[3.5]] and found["s"]["x"].tolist() == [[1, 2]]
+
+
+# ---------------------------------------------------------------- the collection
+
+
+@pytest.fixture(scope="module")
+def collection():
+    return formats.read_folder(shared("records"), sampling_rate_in_hz=50.0, duration_in_s=40.96)
+
+
+def test_collection_reads_in_full(collection):
+    records, report = collection
+    assert len(records) == 466 and (report["outcome"] == "read").sum() == 466
+    assert set(report["outcome"]) == {"read", "companion"}  # formats/ lies inside and is not read
+    counts = records.table["station"].value_counts()
+    stations = pd.read_csv(shared("records/stations.csv"), dtype={"station_code": str})
+    expected = stations.set_index(stations["station_network_code"] + "." + stations["station_code"])["n_earthquakes"]
+    assert counts.sort_index().to_dict() == expected.sort_index().to_dict()
+    assert records.waveforms.shape == (466, 3, 2048) and np.isfinite(records.waveforms).all()
+
+
+def test_collection_table_is_complete(collection):
+    table = collection[0].table
+    assert not table[list(REQUIRED_COLUMNS)].isna().any().any()
+    assert (table[["station", "event", "kind", "source", "processing", "file"]] != "").all().all()
+    assert table["native_sampling_rate_in_hz"].between(30, 250).all()
+    np.testing.assert_allclose(
+        table["usable_to_hz"], np.minimum(0.4 * table["native_sampling_rate_in_hz"], 20.0), rtol=1e-9
+    )
+    metadata = pd.read_csv(shared("records/metadata.csv"))
+    for ours, theirs in (("magnitude", "source_magnitude"), ("vs30_in_m_per_s", "station_vs30_mps")):
+        np.testing.assert_array_equal(table[ours], metadata[theirs])
+    assert table["energy_in_window"].between(0.05, 1).all()
+    assert not table["event_inferred"].any()
+
+
+def test_collection_quality(collection):
+    records, report = collection
+    quality = records.table["quality"]
+    weak = records.table["trace_weak_motion_flag"].astype(bool)
+    assert weak.sum() == 21 and (quality.str.contains("weak") == weak).all()
+    assert (quality != "").sum() == 46  # each of the other 25 was looked at: see the records named below
+    flagged = records.table.assign(quality=quality).set_index(["station", "event"])["quality"]
+    # isolated zeros of telemetry, a channel that stops, a second name for one file, a pen against its stop
+    assert "spike: one sample of N at 69.33 s" in flagged["TW.TAI1", "cwa_20210418221139"]
+    assert "dead: E does not move for 92.0 s" in flagged["TW.EGF", "us1000chhc"]
+    assert flagged["TW.HWA075", "cwb_2022_0917"] == "duplicate of waveforms.hdf5/TW.EHY.cwb_2022_0917"
+    assert "clipped" in flagged["XX.13160", "ci3031425"]
+    two_ids = report[report["reason"].str.contains("usp000a1b0 is also jma_20001006133018")]
+    assert two_ids["file"].tolist() == ["waveforms.hdf5/BO.AICH04.usp000a1b0"]
+
+
+def test_seisbench_layout_round_trip_and_bucket_slices(tmp_path):
+    records = formats.read(samples() / "afad_mat" / "20160203212508_4614.mat")
+    records.save(tmp_path / "saved")
+    again = formats.read(tmp_path / "saved")
+    np.testing.assert_array_equal(again.waveforms, records.waveforms)
+    for name in ("station", "event", "origin_time", "magnitude", "usable_to_hz", "p_arrival_sample", "samples"):
+        assert again.table[name].tolist() == records.table[name].tolist(), name
+    # SeisBench's own writer: one padded bucket, the true length in the trace name, another component order and unit
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    waves = np.random.default_rng(0).normal(size=(2, 3, 900)).astype(np.float32)
+    with h5py.File(folder / "waveforms.hdf5", "w") as file:
+        file["data/bucket0"] = waves
+        file["data_format/unit"] = "mps2"
+    names = ["bucket0$0,:3,:900", "bucket0$1,:3,:700"]
+    table = pd.DataFrame({"trace_name": names, "trace_sampling_rate_hz": [50.0, 25.0], "station_code": ["A", "B"]})
+    table = table.assign(source_id=["e1", "e2"], station_network_code="XX", trace_component_order="ZNE")
+    table.to_csv(folder / "metadata.csv", index=False)
+    with pytest.raises(formats.UnreadableRecord, match="give sampling_rate_in_hz"):
+        formats.read(folder)
+    found, _ = formats.read_folder(folder, sampling_rate_in_hz=25.0)
+    assert found.table["samples"].tolist() == [450, 700]
+    np.testing.assert_allclose(found.waveforms[1, :, :700], 100 * waves[1, ::-1, :700], rtol=1e-6)
+    assert not found.waveforms[0, :, 450:].any()
+
+
+def test_collection_below_a_folder_is_read_beside_loose_files(tmp_path):
+    copied("afad_txt_old", tmp_path)
+    formats.read(samples() / "afad_mat" / "20120115133856_2404.mat").save(tmp_path / "inside")
+    (tmp_path / "inside" / "broken.mat").write_bytes(b"")  # below a collection nothing else is read
+    records, report = formats.read_folder(tmp_path)
+    assert records.stations == ["TK.2404", "TK.4806"]
+    assert report.set_index("file")["outcome"].to_dict() == {
+        "20170720223109_4806.txt": "read",
+        "inside/metadata.csv": "companion",
+        "inside/waveforms.hdf5": "companion",
+        "inside/waveforms.hdf5/bucket0$0,:3,:4970": "read",
+    }
+
+
+# ---------------------------------------------------------------- rates, siblings, damage
+
+
+def test_native_rate_must_be_one_and_shorter_records_are_padded(tmp_path):
+    copied("afad_mat", tmp_path)
+    records, _ = formats.read_folder(tmp_path, sampling_rate_in_hz=None)
+    assert records.sampling_rate_in_hz == 100 and records.table["samples"].tolist() == [4970, 6206]
+    assert records.waveforms[0, :, 4969].any() and not records.waveforms[0, :, 4970:].any()
+    copied("knet_ascii", tmp_path)
+    copied("esm_asc", tmp_path)
+    with pytest.raises(formats.UnreadableRecord, match="2 sampling rates, 100 to 200 Hz; give sampling_rate_in_hz"):
+        formats.read_folder(tmp_path, sampling_rate_in_hz=None)
+    slow, _ = formats.read_folder(tmp_path, sampling_rate_in_hz=40.0)
+    assert slow.sampling_rate_in_hz == 40 and (slow.table["usable_to_hz"] == 16).all()
+    slow = formats.read(tmp_path / "20160203212508_4614.mat", 40.0)
+    assert slow.table["p_arrival_sample"][0] == pytest.approx(288.57, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "folder, lost, named",
+    [
+        ("knet_ascii", ".NS", "component N is missing (found E and Z)"),
+        ("kiknet_ascii", ".EW2", "component E is missing (found N and Z)"),
+        ("afad_asc", "_U.asc", "component Z is missing (found E and N)"),
+        ("esm_asc", "HNE", "component E is missing (found N and Z)"),
+        ("miniseed_stationxml", "HNN", "component N is missing (found E and Z)"),
+        ("peer_vt2", "HHE", "component E is missing (found N and Z)"),
+    ],
+)
+def test_missing_sibling_is_named(folder, lost, named, tmp_path):
+    files = copied(folder, tmp_path)
+    gone = next(path for path in files if lost in path.name)
+    gone.unlink()
+    left = next(path for path in files if path != gone and path.suffix != ".xml")
+    assert named in refusal(left)
+
+
+def replaced(path, old, new, count=1):
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, count))
+
+
+@pytest.mark.parametrize(
+    "folder, part, old, new, told",
+    [
+        (
+            "afad_asc",
+            "_N.asc",
+            b"SAMPLING_INTERVAL_S: 0.01",
+            b"SAMPLING_INTERVAL_S: 0.02",
+            "differ in sampling interval",
+        ),
+        ("afad_asc", "_N.asc", b"UNITS: cm/s^2", b"UNITS: furlong", "unit 'furlong' is unknown"),
+        ("afad_asc", "_N.asc", b"UNITS: cm/s^2", b"UNITS: ", "no unit is given"),
+        ("afad_asc", "_N.asc", b"NDATA: 12500", b"NDATA: 12600", "promises 12600 samples, the file holds 12500"),
+        ("afad_asc", "_N.asc", b"Acceleration", b"Velocity", "holds velocity, not acceleration"),
+        ("afad_asc", "_N.asc", b"01:17:36.776285", b"01:17:38.776285", "differ in start time"),
+        ("knet_ascii", ".EW", b"100Hz", b"200Hz", "promises 20400 samples"),
+        ("knet_ascii", ".EW", b"3920(gal)", b"3920(ft) ", "scale factor"),
+        ("afad_txt_old", ".txt", b"RAW PGA VALUES (gal)", b"RAW PGA VALUES (ft) ", "does not say that the unit is gal"),
+        ("afad_txt_old", ".txt", b"0.01\r\n", b"0.00\r\n", "sampling rate"),
+        ("peer_vt2", "HHN", b"CM/S", b"IN/S", "unit is unknown"),
+        ("peer_vt2", "HHN", b"0.0125", b"0.0250", "differ in sampling interval"),
+        ("openeew_jsonl", ".jsonl", b'"x": [', b'"x": [1, ', "not lists of equal length"),
+        (
+            "openeew_jsonl",
+            ".jsonl",
+            b'"device_t": 1580339704.691',
+            b'"device_t": 1580339705.191',
+            "packets are missing",
+        ),
+    ],
+)
+def test_wrong_headers_are_refused_with_their_reason(folder, part, old, new, told, tmp_path):
+    path = next(path for path in copied(folder, tmp_path) if part in path.name)
+    replaced(path, old, new)
+    assert told in refusal(path)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    path = copied("afad_txt_old", tmp_path)[0]
+    for word in (b"nan", b"inf", b"1e300"):
+        shutil.copyfile(samples() / "afad_txt_old" / path.name, path)
+        replaced(path, b"-0.002859", word.rjust(9))
+        assert "not finite" in refusal(path) or "impossible" in refusal(path)
+    path.write_bytes(b"")
+    refusal(path)
+
+
+def test_gaps_in_miniseed_are_refused(tmp_path):
+    path = next(path for path in copied("miniseed_stationxml", tmp_path) if "HNZ" in path.name)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 4096 * 9] + whole[4096 * 10 :])
+    assert "a gap of" in refusal(path)
+
+
+def test_two_sensors_in_one_file_are_two_records_and_a_broken_one_costs_no_other(tmp_path):
+    from obspy import read
+
+    stream = read(str(samples() / "miniseed_stationxml" / "*.mseed"))
+    for trace in stream:
+        trace.data = (trace.data * 1e-4).astype(np.float32)
+        del trace.stats.mseed  # its encoding is that of the counts
+    other = stream.copy()
+    for trace in other:
+        trace.stats.station = "OTHER"
+    (stream + other).write(str(tmp_path / "both.mseed"), format="MSEED")
+    assert formats.read(tmp_path / "both.mseed", unit="cm/s^2").stations == ["CI.CLC", "CI.OTHER"]
+    (stream + other[:2]).write(str(tmp_path / "both.mseed"), format="MSEED")
+    records, report = formats.read_folder(tmp_path, unit="cm/s^2")
+    assert records.stations == ["CI.CLC"] and report["outcome"].tolist() == ["read", "refused"]
+    assert "component Z is missing" in report["reason"][1]
+
+
+def test_units_and_component_helpers():
+    assert scale_of("cm/s^2") == scale_of("GAL") == scale_of("cmps2") == 1 and scale_of("m/s/s") == 100
+    assert scale_of("g") == pytest.approx(980.665) and set(UNITS_IN_CM_S2) == {"cm/s^2", "gal", "m/s^2", "g"}
+    wave, note = in_order({"Z": np.ones(5), "N": np.ones(4), "E": np.zeros(5)})
+    assert wave.shape == (3, 4) and "common length" in note
+
+
+def test_paths_that_hold_nothing_end_in_one_sentence(tmp_path):
+    for path, told in [
+        (tmp_path / "absent", "there is no such folder"),
+        (tmp_path, "the folder is empty"),
+    ]:
+        with pytest.raises(formats.UnreadableRecord, match=told):
+            formats.read_folder(path)
+    (tmp_path / "notes.md").write_text("no record")
+    (tmp_path / "x.sac").write_bytes(b"")
+    with pytest.raises(formats.UnreadableRecord, match=r"none of its 2 files can be read.*unsupported format .sac"):
+        formats.read_folder(tmp_path)
+    assert "no such file" in refusal(tmp_path / "absent.mat")
+    assert "use formats.read_folder" in refusal(tmp_path)
+
+
+def test_borehole_sensor_is_left_out(tmp_path):
+    for path in copied("kiknet_ascii", tmp_path):
+        shutil.copyfile(path, path.with_suffix(path.suffix.replace("2", "1")))
+    records, report = formats.read_folder(tmp_path)
+    assert len(records) == 1
+    outcome = report.set_index("file")["outcome"]
+    assert (outcome[outcome.index.str.endswith("1")] == "left out").all() and (outcome == "read").sum() == 3
+    assert "borehole" in refusal(tmp_path / "AICH040010061330.EW1")
+
+
+# ---------------------------------------------------------------- many files, archives
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Sixty copies of one small record under sixty times, and one damaged file."""
+    content = (samples() / "afad_mat" / "20160203212508_4614.mat").read_bytes()
+    for i in range(60):
+        (tmp_path / f"201602032125{i:02d}_4614.mat").write_bytes(content)
+    (tmp_path / "20160203213000_4614.mat").write_bytes(content[:5000])
+    return tmp_path
+
+
+def test_one_bad_file_costs_one_line_and_workers_change_nothing(many, monkeypatch):
+    parallel, report = formats.read_folder(many, 50.0, 20.0)
+    monkeypatch.setattr(reading, "FEWEST_JOBS_FOR_WORKERS", 1000)
+    serial, report_serial = formats.read_folder(many, 50.0, 20.0)
+    np.testing.assert_array_equal(parallel.waveforms, serial.waveforms)
+    pd.testing.assert_frame_equal(parallel.table, serial.table)
+    pd.testing.assert_frame_equal(report, report_serial)
+    assert len(parallel) == 60 and (report["outcome"] == "refused").sum() == 1
+    assert "declares" in report.loc[report["outcome"] == "refused", "reason"].item()
+    # fifty-nine duplicates of the first, which is fine
+    assert (
+        parallel.table["quality"].str.startswith("duplicate of 20160203212500_4614.mat").tolist()
+        == [False] + [True] * 59
+    )
+
+
+def test_a_file_that_kills_its_reader_costs_one_line(many, monkeypatch):
+    load = mat5.load
+    deadly = (many / "20160203212531_4614.mat").read_bytes() + b"deadly"
+    (many / "20160203212531_4614.mat").write_bytes(deadly)
+    monkeypatch.setattr(mat5, "load", lambda content: os._exit(9) if content == deadly else load(content))
+    monkeypatch.setattr(reading, "cores", lambda: 2)
+    records, report = formats.read_folder(many, 50.0, 20.0)
+    refused = report[report["outcome"] == "refused"].set_index("file")["reason"]
+    assert len(records) == 59 and "ended the process" in refused["20160203212531_4614.mat"] and len(refused) == 2
+
+
+def test_zip_archives_are_read_in_place(tmp_path, mixed):
+    packed = tmp_path / "download.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(samples().rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(samples()).as_posix())
+        archive.writestr("__MACOSX/._x.mat", b"")
+    for place, prefix in ((packed, "download.zip!"), (tmp_path, "download.zip!")):
+        records, report = formats.read_folder(place, sampling_rate_in_hz=50.0, duration_in_s=40.96)
+        np.testing.assert_array_equal(records.waveforms, mixed[0].waveforms)
+        assert report["file"].str.startswith(prefix).all() and len(report) == len(mixed[1]) + 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["download.zip"]
+
+
+# ---------------------------------------------------------------- hostile files
+
+
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_hostile_archives_are_refused(tmp_path):
+    content = (samples() / "afad_mat" / "20160203212508_4614.mat").read_bytes()
+    good = {"20160203212508_4614.mat": content}
+    for name in ("../20160203212509_4614.mat", "/tmp/20160203212509_4614.mat", "a/../../20160203212509_4614.mat"):
+        zipped(tmp_path / "x.zip", **good, **{name: content})
+        records, report = formats.read_folder(tmp_path)
+        assert len(records) == 1 and "outside its folder" in report["reason"].str.cat()
+    zipped(tmp_path / "x.zip", **good, **{"20160203212509_4614.mat": bytes(50_000_000)})
+    records, report = formats.read_folder(tmp_path)
+    assert len(records) == 1 and "expands" in report["reason"].str.cat()
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(formats.UnreadableRecord, match="the archive cannot be opened"):
+        formats.read_folder(tmp_path)
+    zipped(tmp_path / "x.zip", **{"20160203212509_4614.mat": zipfile_bytes(good)})
+    with pytest.raises(formats.UnreadableRecord):
+        formats.read_folder(tmp_path)
+
+
+def zipfile_bytes(members):
+    file = io.BytesIO()
+    zipped(file, **members)
+    return file.getvalue()
+
+
+def matlab(path, **fields):
+    scipy.io.savemat(path, {"EQ": {"anEQ": fields}}, do_compression=True)
+    return path
+
+
+def test_hostile_matlab_files_are_refused(tmp_path):
+    path = tmp_path / "20160203212508_4614.mat"
+    good = dict(Accel=np.random.default_rng(0).normal(size=(2000, 3)), sampling=0.01, statID=208)
+    assert formats.read(matlab(path, **good)).stations == ["TK.0208"]
+    for wrong, told in [
+        (dict(Accel="os.system('true')"), "not an array of three columns"),
+        (dict(Accel=np.zeros((5, 2))), "not an array of three columns"),
+        (dict(Accel={"deep": 1}), "not an array of three columns"),
+        (dict(Accel=np.zeros((0, 3))), "holds 0 samples"),
+        (dict(Accel=np.full((2000, 3), np.nan)), "not finite"),
+        (dict(sampling="0.01 s"), "sampling rate"),
+        (dict(sampling=0.0), "sampling rate"),
+        (dict(sampling=-0.01), "sampling rate"),
+        (dict(pgaUnit="m/s2"), "not gal"),
+    ]:
+        assert told in refusal(matlab(path, **good | wrong)), wrong
+    scipy.io.savemat(path, {"EQ": 3.0})
+    assert "no struct EQ.anEQ" in refusal(path)
+    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(400))
+    assert "MATLAB 7.3" in refusal(path) and "-v7" in refusal(path)
+
+
+def test_matlab_sizes_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
+    path = tmp_path / "20160203212508_4614.mat"
+    scipy.io.savemat(path, {"EQ": {"anEQ": {"Accel": np.zeros((7, 3)), "sampling": 0.01}}}, do_compression=False)
+    content = path.read_bytes()
+    shape = np.array([7, 3], "<i4").tobytes()
+    assert content.count(shape) == 1
+    path.write_bytes(content.replace(shape, np.array([2**30, 2**30], "<i4").tobytes()))
+    assert "declares 1073741824 x 1073741824 values" in refusal(path)
+    path.write_bytes(content.replace(np.array([9, 168], "<i4").tobytes(), np.array([9, 2**31 - 8], "<i4").tobytes()))
+    assert "declares 2147483640 bytes" in refusal(path)
+    monkeypatch.setattr(mat5, "LARGEST_IN_BYTES", 2**20)
+    scipy.io.savemat(path, {"EQ": np.zeros(200_000)}, do_compression=True)
+    assert path.stat().st_size < 10_000 and "expands beyond 1 MB" in refusal(path)
+
+
+def test_pickles_and_other_formats_are_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "sprung"),))
+
+    np.savez(tmp_path / "records.npz", np.array([Trap()], dtype=object))
+    assert "unsupported format .npz" in refusal(tmp_path / "records.npz")
+    for name in ("a.pkl", "b.npy", "c.tar.gz", "d", "e.SAC"):
+        (tmp_path / name).write_bytes(b"\x80\x04.")
+        assert "unsupported format" in refusal(tmp_path / name)
+    assert "unpack it first" in refusal(tmp_path / "c.tar.gz")
+    assert not (tmp_path / "sprung").exists()
+    package = Path(formats.__file__).parent
+    assert not any("pickle" in path.read_text().replace('"pickle"', "") for path in package.glob("*.py"))
+
+
+def test_xml_entities_and_huge_hdf5_and_large_text_are_refused(tmp_path, monkeypatch):
+    files = copied("miniseed_stationxml", tmp_path)
+    replaced(tmp_path / "CI.CLC.xml", b"<FDSNStationXML", b'<!DOCTYPE a [<!ENTITY a "b">]><FDSNStationXML')
+    assert "entities" in refusal(files[0])
+    folder = tmp_path / "collection"
+    formats.read(samples() / "afad_mat" / "20120115133856_2404.mat").save(folder)
+    with h5py.File(folder / "waveforms.hdf5", "w") as file:
+        file.create_dataset("data/bucket0", (1, 3, 2**40), np.float32, chunks=(1, 3, 1000))
+        file["data_format/unit"] = "gal"
+    with pytest.raises(formats.UnreadableRecord, match=r"not \(3, samples\)"):
+        formats.read(folder)
+    path = copied("afad_txt_old", tmp_path, ".txt")
+    path = tmp_path / "20170720223109_4806.txt"
+    with open(path, "ab") as file:
+        file.truncate(source.LARGEST_TEXT_IN_BYTES + 1)  # sparse: nothing is written
+    assert "larger than 64 MB" in refusal(path)
+
+
+def test_short_fuzz():
+    """Three hundred damaged variants; the full run is `python tests/fuzz_formats.py --n 10000`."""
+    samples()
+    command = [sys.executable, str(HERE / "fuzz_formats.py"), "--seed", "7", "--n", "300"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["failures"] == []
+    assert result["read"] + result["refused"] == 300 and min(result["read"], result["refused"]) > 30
+
+
+def test_records_type_and_import_names():
+    assert formats.__all__ == ["UnreadableRecord", "read", "read_folder"]
+    assert issubclass(formats.UnreadableRecord, ValueError)
+    assert isinstance(formats.read(samples() / "afad_mat" / "20120115133856_2404.mat"), Records)
