@@ -98,6 +98,13 @@ def test_same_events_on_both_sides_are_drawn_as_pairs():
     assert found.low == pytest.approx(0.05) and found.high == pytest.approx(0.05)
 
 
+def test_nothing_to_compare_gives_no_number():
+    nothing = Sample(np.array([]), np.array([], object), np.array([], object))
+    for by_station in (False, True):
+        found = equivalence.difference_of_medians(nothing, sample(5, 0), by_station)
+        assert np.isnan([found.value, found.low, found.high]).all() and found.n == 0
+
+
 def test_by_station_unequal_numbers_do_not_bias():
     """Two stations a factor e^3 apart, equal laws at each, but nine in ten records from another one of them."""
     rng = np.random.default_rng(0)

@@ -17,6 +17,7 @@ import scipy.io
 from conftest import shared
 
 from tsgen import formats
+from tsgen.config import QualitySettings, WindowSettings
 from tsgen.formats import discovery, mat5, peer, reading, source
 from tsgen.formats.recording import UNITS_IN_CM_S2, Damaged, in_order, scale_of
 from tsgen.records import REQUIRED_COLUMNS, Records
@@ -237,6 +238,20 @@ def test_peer_azimuths_are_turned_to_east_and_north():
     assert "067 and 157" in note
     with pytest.raises(Damaged, match="right angles"):
         peer._oriented({"067": first, "100": second, "-UP": up})
+
+
+def test_peer_files_named_by_azimuth_make_one_record(tmp_path):
+    for path in copied("peer_at2", tmp_path, "GIL067"):
+        shutil.copyfile(path, tmp_path / "RSN763_LOMAP_GIL157.AT2")
+        shutil.copyfile(path, tmp_path / "RSN763_LOMAP_GIL-UP.AT2")
+    found = [formats.read(path) for path in tmp_path.iterdir()]
+    assert len({one.waveforms.tobytes() for one in found}) == 1  # whichever of the three is named
+    row = found[0].table.iloc[0]
+    assert row["station"] == "PEER.GIL" and row["event"] == "peer_19891018_Loma_Prieta"
+    east, north, up = found[0].waveforms[0]
+    turn = np.radians(67)
+    np.testing.assert_allclose(east, up * (np.sin(turn) + np.cos(turn)), atol=1e-3)
+    np.testing.assert_allclose(north, up * (np.cos(turn) - np.sin(turn)), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["20160203212508_4614.mat", "20120115133856_2404.mat"])
@@ -476,6 +491,14 @@ def test_units_and_component_helpers():
     assert scale_of("g") == pytest.approx(980.665) and set(UNITS_IN_CM_S2) == {"cm/s^2", "gal", "m/s^2", "g"}
     wave, note = in_order({"Z": np.ones(5), "N": np.ones(4), "E": np.zeros(5)})
     assert wave.shape == (3, 4) and "common length" in note
+
+
+def test_settings_reach_the_rules(tmp_path):
+    copied("afad_mat", tmp_path)
+    strict, _ = formats.read_folder(tmp_path, quality=QualitySettings(lowest_peak_in_cm_s2=2.4))
+    assert strict.table["quality"].str.contains("weak").tolist() == [True, False]
+    early, _ = formats.read_folder(tmp_path, 100.0, 20.0, window=WindowSettings(before_p_in_s=2.0))
+    assert early.table["p_arrival_sample"].tolist() == pytest.approx([200, 200], abs=1)
 
 
 def test_paths_that_hold_nothing_end_in_one_sentence(tmp_path):

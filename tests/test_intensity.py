@@ -60,16 +60,17 @@ def test_response_spectra_of_a_harmonic_load_are_the_closed_form(damping):
 
 
 def test_response_history_is_exact_between_the_samples_of_a_linear_load():
-    """A ramp is linear between samples, so the recursion meets its closed form to rounding, at any step."""
+    """A step with a ramp is linear between samples, so the recursion meets its closed form to rounding, at any step."""
     time = np.arange(400) / 50.0
     period, damping = 2.0, 0.05  # 100 steps a period: not upsampled
-    _, _, response = next(oscillator.responses(records_of(along_east(time), 50.0), [period], damping, 1))
+    records = records_of(along_east(3.0 + time), 50.0)
+    _, _, response = next(oscillator.responses(records, [period], damping, 1))
     omega = 2 * np.pi / period
     damped = omega * np.sqrt(1 - damping**2)
-    decay = np.exp(-damping * omega * time)
-    free = 2 * damping / omega * np.cos(damped * time) + (2 * damping**2 - 1) / damped * np.sin(damped * time)
-    exact = -(time - 2 * damping / omega + decay * free)
-    assert np.abs(response[0, 0] - exact).max() < 1e-6  # the load is float32
+    decay, cosine, sine = np.exp(-damping * omega * time), np.cos(damped * time), np.sin(damped * time)
+    of_step = 1 - decay * (cosine + damping * omega / damped * sine)
+    of_ramp = time - 2 * damping / omega + decay * (2 * damping / omega * cosine + (2 * damping**2 - 1) / damped * sine)
+    assert np.abs(response[0, 0] + 3.0 * of_step + of_ramp).max() < 2e-6  # the load is float32
 
 
 def test_response_spectra_are_eqsigs_at_equal_step():
@@ -278,6 +279,14 @@ def test_bilinear_under_strong_motion_is_that_of_a_tiny_explicit_step():
     assert flow > 5 * bound  # the case yields
     assert found == pytest.approx(peak, rel=0.01)
     assert abs(found / elastic - 1) > 0.05  # an elastic oscillator would not pass
+
+
+def test_bilinear_has_converged_at_the_default_step(monkeypatch):
+    records, periods, factors = records_of(motion(5)[..., :1000], 50.0), [0.1, 1.0], [2, 6]
+    found = oscillator.inelastic_displacement_ratio(records, periods, factors)
+    monkeypatch.setattr(oscillator, "STEPS_PER_PERIOD", 320)
+    error = np.log(found / oscillator.inelastic_displacement_ratio(records, periods, factors))
+    assert np.abs(error).max() < 0.02 and np.abs(error.mean()) < 0.005
 
 
 def test_equal_displacement_rule_holds_at_long_periods_only():

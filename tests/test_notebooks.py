@@ -5,6 +5,7 @@ run folder that it has filled ($TSGEN_RUNS): they plant faults in copies and req
 """
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -119,7 +120,9 @@ def failed_cells(path):
     """(numbers of the cells that fail under strict nbval, what pytest said)."""
     outcome = path.with_suffix(".xml")
     arguments = ["--rootdir", path.parent, "-p", "no:cacheprovider", "--junitxml", outcome, path]
-    run = subprocess.run([sys.executable, "-m", "pytest", *command.NBVAL, *arguments], capture_output=True, text=True)
+    call = [sys.executable, "-m", "pytest", *command.NBVAL, *arguments]
+    environ = os.environ | {"PYTHONPATH": str(command.ROOT)}  # the copies lie elsewhere and import this tsgen
+    run = subprocess.run(call, env=environ, capture_output=True, text=True)
     assert run.returncode in (0, 1), run.stdout
     cases = ElementTree.parse(outcome).iter("testcase")
     return {int(case.get("name").removeprefix("Cell ")) for case in cases if len(case)}, run.stdout

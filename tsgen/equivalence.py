@@ -45,7 +45,8 @@ def event_weights(a, b, n_draws, seed):
     weights, times = [], None
     for names, code in sides:
         if times is None or not together:
-            times = rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=n_draws)
+            even = np.full(len(names), 1 / max(1, len(names)))
+            times = rng.multinomial(len(names), even, size=n_draws) if len(names) else np.zeros((n_draws, 0), int)
         weights.append(np.concatenate([np.ones((1, len(code)), int), times[:, code]]))
     return weights
 

@@ -125,6 +125,8 @@ def format_of(name):
         end = suffix(name)
         if end in BOREHOLE:
             raise Damaged("it is KiK-net's borehole sensor", "give the surface sensor's files, .EW2 .NS2 .UD2")
+        if end == ".xml":
+            raise Damaged("it is no record (StationXML serves MiniSEED)", "give the MiniSEED file beside it")
         told = f"{end} ({KNOWN_BUT_UNSUPPORTED[end]})" if end in KNOWN_BUT_UNSUPPORTED else end or "without an ending"
         convert = "unpack it first" if end in PACKED else "convert it, for example with ObsPy to MiniSEED"
         raise Damaged(f"unsupported format {told}", f"{convert}; {SUPPORTED}")

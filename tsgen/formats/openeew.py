@@ -15,8 +15,8 @@ _KEYS = {"x", "y", "z", "cloud_t", "device_id"}
 def decode(source, names, unit=None):
     """One Recording of one device: Z = x, E = y, N = z, azimuths unknown (sensors hang on walls).
 
-    The nominal rate is 4 % off, so the rate comes from the packets' times, each stamped at its end: by the device
-    where it has a clock, else by the receiving computer.
+    The nominal rate is up to 4 % off, so the rate comes from the packets' times, stamped at the last sample by the
+    device where it has a clock, else by the receiving computer.
     """
     packets = [_packet(line, i) for i, line in enumerate(source.read(names[0], LARGEST_TEXT_IN_BYTES).splitlines())]
     packets = [packet for packet in packets if packet]
@@ -67,5 +67,5 @@ def _rate_and_start(times, counts, clock):
             "cut the file at the gap",
         )
     slope = np.polyfit(times - times[0], ends, 1)[0]
-    start = pd.Timestamp(times[0] - counts[0] / slope, unit="s").round("us")
+    start = pd.Timestamp(times[0] - (counts[0] - 1) / slope, unit="s").round("us")
     return float(slope), start.isoformat() + "Z"

@@ -12,7 +12,7 @@ _LENGTH = re.compile(r"NPTS\s*=\s*(\d+)\s*,?\s*DT\s*=\s*([\d.Ee+-]+)", re.IGNORE
 # RSN10590_ComalTX11-10-20_IU.CCM.BH1.00, RSN8383_BEARCTY_CICWCHHE, RSN763_LOMAP_GIL067, RSN6_IMPVALL.I_I-ELC-UP
 _SEED_DOTS = re.compile(r"_(?P<network>\w{2})\.(?P<station>\w+)\.\w\w(?P<component>[ENZ12])\.\w*$")
 _SEED_JOINED = re.compile(r"_(?P<network>[A-Z]{2})(?P<station>[A-Z0-9]{2,5})[BHE][HNLG](?P<component>[ENZ12])$")
-_AZIMUTH = re.compile(r"_(?P<station>[^_]+?)(?P<component>\d{3}|[-_.]?(?:UP|DWN|DN|DOWN|VERT?|V))$")
+_AZIMUTH = re.compile(r"_(?P<station>[^_/]+?)(?P<component>\d{3}|[-_.]?(?:UP|DWN|DN|DOWN|VERT?|V))$")
 
 
 def family(name):

@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsgen import quality
+from tsgen.config import QualitySettings, WindowSettings
 from tsgen.formats import seisbench
 from tsgen.formats.discovery import SUPPORTED, job_of, jobs_below, suffix
 from tsgen.formats.recording import Damaged, UnreadableRecord
@@ -28,6 +29,8 @@ class Wanted(NamedTuple):
     sampling_rate_in_hz: float | None
     duration_in_s: float | None
     unit: str | None
+    quality: QualitySettings = QualitySettings()
+    window: WindowSettings = WindowSettings()
 
 
 def read(path, sampling_rate_in_hz=None, unit=None):
@@ -57,13 +60,13 @@ def read(path, sampling_rate_in_hz=None, unit=None):
     return _joined(path, found, wanted)
 
 
-def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None):
+def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, **settings):
     """(Records, report) of every record below ``path``, a folder or a zip archive, in any mix of supported formats.
 
     Each record is filtered and resampled to ``sampling_rate_in_hz`` (None: the native rate, which must then be one),
     and cut to ``duration_in_s`` where that is given (Records.window), else zero-padded to the longest. A folder that
     holds metadata.csv and waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives
-    found on the way are read in place.
+    found on the way are read in place. ``settings``: quality (config.QualitySettings), window (config.WindowSettings).
 
     The report has one row a file, or one a trace of a collection: file, outcome, reason. Outcomes: "read" (the reason
     is the quality text, "" if fine), "companion" (serves other files: StationXML, metadata.csv), "refused" (cannot be
@@ -78,7 +81,7 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None):
     jobs, lines = jobs_below(path)
     if not jobs and not lines:
         raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
-    wanted = Wanted(sampling_rate_in_hz, duration_in_s, unit)
+    wanted = Wanted(sampling_rate_in_hz, duration_in_s, unit, **settings)
     found = []
     with tqdm(total=len(jobs), unit="file", desc="reading", disable=None) as bar:
         for job, (decoded, refusals) in zip(jobs, _results(jobs, wanted), strict=True):
@@ -111,11 +114,11 @@ def _work(job, wanted):
 
 def _prepared(waveform, rate, row, wanted):
     """(waveform, rate, row) checked at its native rate, then brought to the wanted rate and length."""
-    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan))
+    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan), wanted.quality)
     row = row | {"quality": row.get("quality") or "; ".join(told)}
     records = assemble([waveform], [rate], pd.DataFrame([row]), wanted.sampling_rate_in_hz)
     if wanted.duration_in_s:
-        records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)))
+        records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)), wanted.window)
     return records.waveforms[0], records.sampling_rate_in_hz, records.table.iloc[0].to_dict()
 
 
@@ -131,7 +134,7 @@ def _joined(path, found, wanted):
     table = pd.DataFrame([row for _, _, row, _ in found])
     records = assemble([waveform for waveform, _, _, _ in found], [rates.pop()] * len(found), table)
     records = records.with_columns(samples=table["samples"].astype(int))
-    copies = quality.duplicates(records)
+    copies = quality.duplicates(records, wanted.quality)
     texts = ["; ".join(filter(None, pair)) for pair in zip(records.table["quality"], copies, strict=True)]
     return records.with_columns(quality=texts)
 
