@@ -223,6 +223,7 @@ def main():
     parser.add_argument(
         "--tables", nargs="+", metavar="NAME", help="layer generation memory bank rate growth; else all"
     )
+    parser.add_argument("--batch", type=int, help="else the recipe's on CUDA and with --quick, 2 on a CPU")
     parser.add_argument("--peak-of", choices=["plain", "ours"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -501,6 +501,27 @@ def test_settings_reach_the_rules(tmp_path):
     assert early.table["p_arrival_sample"].tolist() == pytest.approx([200, 200], abs=1)
 
 
+def test_arguments_that_make_no_sense(tmp_path, monkeypatch):
+    path = copied("afad_mat", tmp_path)[0]
+    with pytest.raises(ValueError, match="sampling_rate_in_hz must be above 0"):
+        formats.read(path, sampling_rate_in_hz=0)
+    with pytest.raises(ValueError, match="duration_in_s must be above 0"):
+        formats.read_folder(tmp_path, duration_in_s=-1.0)
+    assert "the unit 'furlong' is unknown" in refusal(path, unit="furlong")
+    monkeypatch.setattr(reading, "LARGEST_IN_BYTES", 100_000)
+    with pytest.raises(formats.UnreadableRecord, match="give duration_in_s"):
+        formats.read_folder(tmp_path)
+
+
+def test_days_long_records_are_refused(tmp_path):
+    path = copied("afad_txt_old", tmp_path)[0]
+    replaced(path, b"INTERVAL (sec) : 0.01", b"INTERVAL (sec) : 1.00")
+    assert formats.read(path).duration_in_s == 9166  # odd, but a record
+    content = path.read_bytes().replace(b"OF DATA          : 9166", b"OF DATA          : 100000")
+    path.write_bytes(content[: content.index(b"U-D\r\n") + 5] + b"0.1 0.2 0.3\r\n" * 100_000)
+    assert "it lasts 28 hours" in refusal(path)
+
+
 def test_paths_that_hold_nothing_end_in_one_sentence(tmp_path):
     for path, told in [
         (tmp_path / "absent", "there is no such folder"),

@@ -37,7 +37,7 @@ class QualitySettings:
 
     lowest_peak_in_cm_s2: float = 1.0  # weaker than this is closer to noise than to strong motion
     shortest_in_s: float = 10.0  # shorter ones hold no S waves and coda
-    clipped_samples: int = 4  # at one extreme value: unclipped records have one, 16-bit ones two or three
+    clipped_samples: int = 4  # at one extreme value: sound records have one, coarse ones two or three
     clipped_share: float = 0.5  # of the samples within 10 % of the extreme; coarse unclipped records reach 0.48
     dead_in_s: float = 2.0  # a constant value for so long is a dropout: no motion pauses so long between two steps
     spike_ratio: float = 6.0  # of a sample's distance from its neighbours' line to theirs; motion stays below 5

@@ -15,10 +15,11 @@ from tsgen import quality
 from tsgen.config import QualitySettings, WindowSettings
 from tsgen.formats import seisbench
 from tsgen.formats.discovery import SUPPORTED, job_of, jobs_below, suffix
-from tsgen.formats.recording import Damaged, UnreadableRecord
+from tsgen.formats.recording import Damaged, UnreadableRecord, scale_of
 from tsgen.records import assemble
 
 REPORT_COLUMNS = ["file", "outcome", "reason"]
+LARGEST_IN_BYTES = 16 * 2**30  # of the waveforms returned; Records.load opens larger collections as memory maps
 CHUNK = 16  # jobs given to a worker at a time
 FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it saves
 
@@ -49,7 +50,7 @@ def read(path, sampling_rate_in_hz=None, unit=None):
         raise UnreadableRecord(path, "it is a folder or an archive", "use formats.read_folder for these")
     if not path.is_file():
         raise UnreadableRecord(path, "there is no such file", "check the path")
-    wanted = Wanted(sampling_rate_in_hz, None, unit)
+    wanted = _wanted(path, sampling_rate_in_hz, None, unit)
     try:
         job = job_of(path)
     except Damaged as error:
@@ -81,7 +82,7 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     jobs, lines = jobs_below(path)
     if not jobs and not lines:
         raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
-    wanted = Wanted(sampling_rate_in_hz, duration_in_s, unit, **settings)
+    wanted = _wanted(path, sampling_rate_in_hz, duration_in_s, unit, **settings)
     found = []
     with tqdm(total=len(jobs), unit="file", desc="reading", disable=None) as bar:
         for job, (decoded, refusals) in zip(jobs, _results(jobs, wanted), strict=True):
@@ -95,6 +96,18 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
         raise UnreadableRecord(path, f"none of its {len(lines)} files can be read{''.join(refused[:1])}", SUPPORTED)
     records = _joined(path, found, wanted)
     return records, _report(lines, found, records)
+
+
+def _wanted(path, sampling_rate_in_hz, duration_in_s, unit, **settings):
+    """Wanted of the arguments; raises ValueError for a rate or length, UnreadableRecord for a unit, that is none."""
+    for name, value in (("sampling_rate_in_hz", sampling_rate_in_hz), ("duration_in_s", duration_in_s)):
+        if value is not None and not 0 < value < np.inf:
+            raise ValueError(f"{name} must be above 0, not {value}")
+    try:
+        scale_of(unit or "gal")
+    except Damaged as error:
+        raise UnreadableRecord(path, str(error), error.remedy) from None
+    return Wanted(sampling_rate_in_hz, duration_in_s, unit, **settings)
 
 
 def _work(job, wanted):
@@ -131,6 +144,10 @@ def _joined(path, found, wanted):
             f"the records have {len(rates)} sampling rates, {min(rates):g} to {max(rates):g} Hz",
             "give sampling_rate_in_hz to bring them to one",
         )
+    longest = max(waveform.shape[1] for waveform, _, _, _ in found)
+    if 12 * len(found) * longest > LARGEST_IN_BYTES:
+        told = f"{len(found)} records as long as the longest ({longest / max(rates):.0f} s) take too much memory"
+        raise UnreadableRecord(path, told, "give duration_in_s, or save them in parts")
     table = pd.DataFrame([row for _, _, row, _ in found])
     records = assemble([waveform for waveform, _, _, _ in found], [rates.pop()] * len(found), table)
     records = records.with_columns(samples=table["samples"].astype(int))

@@ -15,6 +15,7 @@ _SPELLINGS |= dict.fromkeys(("m/s/s", "m/s2", "m/s**2", "m/sec^2"), "m/s^2")
 HIGHEST_PEAK_IN_CM_S2 = 1e6  # a thousand g: no ground moves so, hence damaged numbers or another unit
 LARGEST_NUMBER = 1e30  # in any unit: squares and sums of such numbers still are finite
 LOWEST_RATE_IN_HZ, HIGHEST_RATE_IN_HZ = 1.0, 10_000.0  # outside, the header is damaged
+LONGEST_IN_S = 86_400.0  # resampling a longer one would take gigabytes
 FEWEST_SAMPLES = 2
 
 # numbers outside are placeholders (-999, 0) or damage, and count as unknown
@@ -64,9 +65,7 @@ class Recording:
 
     def settled(self, file, remove_mean=True):
         """(waveform float32, native rate, row of the table); raises Damaged for what has no meaning."""
-        rate = float(self.sampling_rate_in_hz)
-        if not LOWEST_RATE_IN_HZ <= rate <= HIGHEST_RATE_IN_HZ:  # also catches NaN
-            raise Damaged(f"a sampling rate of {rate:g} Hz is impossible")
+        rate = checked_rate(self.sampling_rate_in_hz, np.shape(self.waveform)[-1])
         waveform = checked_waveform(self.waveform, remove_mean)
         row = {name: plausible(name, self.columns.get(name)) for name in PLAUSIBLE}
         row |= {name: str(self.columns.get(name) or "") for name in TEXTS}
@@ -84,6 +83,16 @@ class Recording:
         if row["event_inferred"]:
             row["event"] = inferred_event(row["start_time"], file)
         return waveform, rate, row
+
+
+def checked_rate(rate_in_hz, n_samples):
+    """The rate as a float; raises Damaged if no instrument has it, or if the record would last days."""
+    rate = float(rate_in_hz)
+    if not LOWEST_RATE_IN_HZ <= rate <= HIGHEST_RATE_IN_HZ:  # also catches NaN
+        raise Damaged(f"a sampling rate of {rate:g} Hz is impossible")
+    if n_samples > LONGEST_IN_S * rate:
+        raise Damaged(f"it lasts {n_samples / rate / 3600:.0f} hours", "cut out the stretch with the earthquake")
+    return rate
 
 
 def checked_waveform(waveform, remove_mean, scale=1.0):

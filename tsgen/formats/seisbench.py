@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tsgen.formats.recording import (
-    HIGHEST_RATE_IN_HZ,
-    LOWEST_RATE_IN_HZ,
     PLAUSIBLE,
     Damaged,
+    checked_rate,
     checked_waveform,
     inferred_event,
     number,
@@ -66,12 +65,10 @@ def _check_size(folder, trace_name):
 def decode_row(folder, i, unit=None):
     """(waveform float32 (3, samples) in cm/s², native rate, row of the table as a dict) of trace ``i``."""
     table, rates, read = opened(folder)
-    row, rate = table.iloc[i].to_dict(), float(rates[i])
+    row = table.iloc[i].to_dict()
     stated = row.pop("trace_unit", None)
     stated = stated if isinstance(stated, str) and stated else unit_of(folder)
     scale = scale_of(stated or unit)
-    if not LOWEST_RATE_IN_HZ <= rate <= HIGHEST_RATE_IN_HZ:  # also catches NaN
-        raise Damaged(f"a sampling rate of {rate:g} Hz is impossible", "correct metadata.csv")
     name = row.pop("trace_name")
     try:
         _check_size(folder, name)
@@ -85,6 +82,7 @@ def decode_row(folder, i, unit=None):
     declared = number(row.get("samples"), waveform.shape[1])
     if declared > waveform.shape[1]:
         raise Damaged(f"metadata.csv promises {declared:g} samples, the trace holds {waveform.shape[1]}")
+    rate = checked_rate(rates[i], declared)
     waveform = checked_waveform(waveform[:, : max(0, int(declared))], remove_mean=False, scale=scale)
     return waveform, rate, _completed(row, rate, name) | {"samples": waveform.shape[1]}
 
