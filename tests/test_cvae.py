@@ -211,12 +211,14 @@ def test_beta_rises_linearly_and_stays(model):
 
 def test_a_record_is_reconstructed_the_same_whatever_its_batch(model):
     records = noise_records(40)
+    records = records_of(records.waveforms + np.arange(3, dtype=np.float32)[:, None], records.table["station"])
     together = model.reconstruct(records)
     assert together.shape == records.waveforms.shape
     for i in (0, 7, 39):
         alone = model.reconstruct(records.take([i]))[0]
         assert np.abs(alone - together[i]).max() < 1e-4 * alone.std()
     assert np.allclose(together.std(2), records.waveforms.std(2), rtol=1e-3)
+    assert np.allclose(together.mean(2), records.waveforms.mean(2), atol=1e-4)
     elsewhere = model.reconstruct(records.with_columns(station="X.C"))
     assert not np.allclose(elsewhere, together)
     with pytest.raises(ValueError, match=r"100 samples.*256"):

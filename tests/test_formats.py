@@ -522,6 +522,17 @@ def test_days_long_records_are_refused(tmp_path):
     assert "it lasts 28 hours" in refusal(path)
 
 
+def test_times_of_no_instrument_are_unknown(tmp_path):
+    """Found by fuzzing: a year that pandas parses, but cannot hold in nanoseconds."""
+    path = copied("esm_asc", tmp_path)[0]
+    replaced(path, b"EVENT_DATE_YYYYMMDD: 2019", b"EVENT_DATE_YYYYMMDD: 0190")
+    records, _ = formats.read_folder(tmp_path)
+    assert records.table["origin_time"][0] == "" and records.table["start_time"][0] == "2019-07-28T16:09:19.870000Z"
+    formats.read(samples() / "afad_mat" / "20120115133856_2404.mat").save(tmp_path / "saved")
+    replaced(tmp_path / "saved" / "metadata.csv", b"2012-01-15T", b"0012-01-15T")
+    assert formats.read(tmp_path / "saved").table["origin_time"][0] == ""
+
+
 def test_paths_that_hold_nothing_end_in_one_sentence(tmp_path):
     for path, told in [
         (tmp_path / "absent", "there is no such folder"),

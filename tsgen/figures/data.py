@@ -111,7 +111,7 @@ def hvsr_steps(study):
 
 
 def station_hvsr(study):
-    """HVSR of every record of each target station (thin), the median curve (thick), median f0 (dashed) and planted f0."""
+    """HVSR of every record of each target station (thin), the median curve (thick) and the median f0 (dashed)."""
     curves = study.hvsr(study.targets)
     columns = min(3, len(study.stations))
     rows = -(-len(study.stations) // columns)

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from scipy.stats import gaussian_kde
 
@@ -72,12 +73,12 @@ def stations_f0(study):
                 ax.hist(values, edges, density=True, color="#d9d9d9", edgecolor="#7a7a7a", linewidth=0.6)
             else:
                 ax.hist(values, edges, density=True, histtype="step", color=look.color, linewidth=0.5, alpha=0.6)
-            if len(values) > 1 and np.std(values) > 0:
+            if len(values) > 1 and np.ptp(values) > 0.01:  # equal peaks have no density curve
                 density = gaussian_kde(np.log(values))(np.log(grid)) / grid  # of ln f0: its scatter is lognormal
-                ax.plot(grid, density, label=look.label, **look.line)
+                ax.plot(grid, density, **look.line)
         ax.set(title=station, xlabel="f0 (Hz)", ylabel="density (1/Hz)")
         frequency_axis(ax)
-    _shared_legend(figure, axes, study)
+    _shared_legend(axes, study, found)
     figure.suptitle(f"f0 of recorded, reconstructed and generated records ({kind_note(study)})", fontsize=10)
     return figure
 
@@ -85,16 +86,17 @@ def stations_f0(study):
 def stations_hvsr(study):
     """For each target station the median HVSR curve of recorded, reconstructed and generated records."""
     figure, axes = _station_axes(study)
-    for role, some in sources(study).items():
+    found = sources(study)
+    for role, some in found.items():
         curves = study.hvsr(some)
         for ax, station in zip(axes.flat, study.stations, strict=False):
             own = curves.take((some.table["station"] == station).to_numpy())
-            ax.plot(own.frequency_in_hz, own.median, label=ROLES[role].label, **ROLES[role].line)
+            ax.plot(own.frequency_in_hz, own.median, **ROLES[role].line)
             ax.set(title=station, ylabel="H/V")
             frequency_axis(ax)
     for ax in axes.flat:
         ax.set_ylim(bottom=0)
-    _shared_legend(figure, axes, study)
+    _shared_legend(axes, study, found)
     figure.suptitle(f"median HVSR ({kind_note(study)})", fontsize=10)
     return figure
 
@@ -106,13 +108,13 @@ def _station_axes(study):
     return figure, axes
 
 
-def _shared_legend(figure, axes, study):
+def _shared_legend(axes, study, roles):
     """The legend in the first empty panel, where it hides no curve; the other empty panels go."""
-    handles, labels = axes.flat[0].get_legend_handles_labels()
     empty = list(axes.flat)[len(study.stations) :]
     for ax in empty:
         ax.set_axis_off()
-    empty[0].legend(handles, labels, loc="center")
+    handles = [Line2D([], [], label=ROLES[role].label, **ROLES[role].line) for role in roles]
+    empty[0].legend(handles=handles, loc="center")
 
 
 def _ideal(frame):

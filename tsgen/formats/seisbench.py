@@ -16,6 +16,7 @@ from tsgen.formats.recording import (
     number,
     plausible,
     scale_of,
+    utc,
 )
 from tsgen.records import SAMPLE_COLUMNS, open_collection
 
@@ -94,6 +95,10 @@ def _completed(row, rate, name):
     defaults = {"native_sampling_rate_in_hz": rate, "usable_from_hz": 0.0, "usable_to_hz": 0.4 * rate}
     row |= {column: number(row.get(column), value) for column, value in defaults.items()}
     row.setdefault("processing", _text(row.pop("processing_note", "")))
+    # a time that is none, or of no instrument, counts as unknown
+    row |= {
+        column: row[column] if utc(row[column]) else "" for column in ("origin_time", "start_time") if column in row
+    }
     inferred = str(row.get("event_inferred", "")) == "True" or _text(row.get("event")) == ""
     event = _text(row.get("event")) or inferred_event(_text(row.get("start_time")), name)
     return row | {"event": event, "event_inferred": inferred}
