@@ -153,7 +153,7 @@ def variant(sets, seed, i):
 
 
 def read_variant(files, unit, folder):
-    """"read" or "refused: REASON"; anything else is an exception."""
+    """What came of it: "read" or "refused: REASON"; anything else is an exception."""
     from tsgen import formats
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,12 +6,14 @@ are too few for that; they are shown with their intervals. Recorded stations hav
 """
 
 import json
+import sys
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from tsgen import (
+    controls,
     equivalence,
     generate,
     hvsr,
@@ -19,7 +21,6 @@ from tsgen import (
     measured,
     memorisation,
     metrics,
-    mixing,
     oscillator,
     records,
     residuals,
@@ -27,14 +28,12 @@ from tsgen import (
     store,
 )
 from tsgen.equivalence import Sample
-from tsgen.measured import COLUMNS, SPECTRAL
+from tsgen.measured import AMPLITUDE, COLUMNS, ENERGY, SANITY, SPECTRAL
 
 N_DRAWS = 400  # of each bootstrap: the 5 % point of 400 is good to a fortieth of the interval's width
-KS = tuple(range(1, 11))
-SWEPT = ("control_average", "timesnet")
 RECORDINGS = ("training", "held_out")
 TRUTH = "fresh"  # as a name: fresh truth judged as if it were a generator, the ceiling of memorisation
-CODE = (equivalence, generate, hvsr, intensity, measured, memorisation, metrics, mixing, oscillator, residuals)
+CODE = (equivalence, generate, hvsr, intensity, measured, memorisation, metrics, oscillator, residuals)
 IDENTITY = ["station", "event", "magnitude", "distance_in_km"]
 
 
@@ -63,7 +62,7 @@ def measured_frame(study, which):
     def load(folder):
         return pd.read_csv(folder / "measures.csv", dtype={"station": str, "event": str}, keep_default_na=True)
 
-    return study.kept(f"measured-{which}", _key(study, which), build, load)
+    return study.store.cached(f"measured-{which}", measured_key(study, which), build, load)
 
 
 def fresh(study, scenarios):
@@ -114,7 +113,7 @@ def with_scenarios(study, table):
     return table.assign(**found)
 
 
-def _key(study, which):
+def measured_key(study, which):
     if which in RECORDINGS:
         depends = (which, study.settings.held_out_share)
     elif which.startswith("fresh-"):
@@ -135,9 +134,8 @@ def judged(study, name):
     "correlation": interperiod correlation (difference and, in row "same", what sameness shows); "f0": median f0 by
     station; "own": similarity with the own station and with the others.
     """
-    from tsgen import evidence  # this module: its source is part of the key
-
-    key = store.key_of("evidence", _key(study, name), study.settings, modules=(*CODE, records, simulate, evidence))
+    modules = (*CODE, controls, records, simulate, sys.modules[__name__])
+    key = store.key_of("evidence", measured_key(study, name), study.settings, modules=modules)
 
     def build(folder):
         found = {part: frame.to_dict("index") for part, frame in _judge(study, name).items()}
@@ -147,7 +145,7 @@ def judged(study, name):
         found = json.loads((folder / "evidence.json").read_text())
         return {part: _restored(rows) for part, rows in found.items()}
 
-    return study.kept(f"evidence-{name}", key, build, load)
+    return study.store.cached(f"evidence-{name}", key, build, load)
 
 
 def _restored(rows):
@@ -177,7 +175,7 @@ def _judge(study, name):
     found["correlation"] = _correlation(study, scaling_from, frame, references.get(TRUTH, references["held_out"]))
     if name != "training":  # against themselves they are copies
         found["memorisation"] = _memorisation(study, name)
-    found |= {"f0": _f0(study, name), "own": own_station(study, name)}
+    found |= {"f0": _f0(study, name), "own": controls.own_station(study, records_of(study, name))}
     return {part: table for part, table in found.items() if len(table)}
 
 
@@ -245,133 +243,54 @@ def _f0(study, name):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-# ---- controls that must fail ----
+# ---- in brief ----
 
 
-def own_station(study, name):
-    """By station, similarity of its generated f0 with its own held-out recordings less the mean with the others'.
+def summary(found):
+    """Flat dict of what ``judged`` found, each a measure with its interval: what results.json holds of a generator.
 
-    A DataFrame of own, others, difference, low, high, n, n_held_out; empty with one station.
+    "reference": what bias and spread are against, "fresh" or "held_out"; verdicts of the latter are not given, since
+    held-out recordings are too few to stand on.
     """
-    if len(study.stations) < 2:
-        return pd.DataFrame()
-    real, fake = study.f0(study.held_out), study.f0(records_of(study, name))
-    rng = np.random.default_rng(study.seed)
-    draws = [_own_and_others(study, real, fake)]
-    for _ in range(study.settings.n_halves):
-        draws.append(_own_and_others(study, _drawn_again(real, rng), _drawn_again(fake, rng)))
-    draws = np.array(draws)  # (1 + draws, 2, stations)
-    rows = {}
-    for i, station in enumerate(study.stations):
-        found = equivalence.estimate_of(draws[:, 0, i] - draws[:, 1, i], centred=True)
-        rows[station] = {"own": draws[0, 0, i], "others": draws[0, 1, i], "difference": found.value}
-        rows[station] |= {"low": found.low, "high": found.high, "n": len(fake[station]), "n_held_out": len(real[station])}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    row = {}
+    if "held_out" in found:
+        reference = TRUTH if TRUTH in found else "held_out"
+        table = found[reference]
+        row = {"reference": reference, "n": int(table["n"].max()), "n_reference": int(table["n_reference"].max())}
+        for measure in (*AMPLITUDE, *ENERGY, *SANITY):
+            for statistic in ("median", "spread") if measure not in SANITY else ("median",):
+                row[f"{measure}_{statistic}"] = _entry(table.loc[measure], statistic, reference)
+        row |= _of_spectra(table, reference)
+    if "correlation" in found:
+        difference, same = (found["correlation"].loc[name] for name in ("difference", "same"))
+        row["correlation"] = difference[["value", "low", "high"]].to_dict() | {
+            "same": same["value"],
+            "most": same["high"],
+        }
+    for measure, values in found["memorisation"].iterrows() if "memorisation" in found else ():
+        row[measure] = {"value": values["difference"]} | values[["low", "high", "generated", "held_out"]].to_dict()
+    if "own" in found:
+        above = (found["own"]["low"] > 0).sum()
+        row["stations_told_apart"] = {"value": int(above), "n": len(found["own"])}
+    if "f0" in found:
+        worst = found["f0"].loc[found["f0"]["ln_ratio"].abs().fillna(0).idxmax()]
+        row["f0_largest"] = {"value": worst["ln_ratio"], "low": worst["low"], "high": worst["high"]}
+    return row
 
 
-def _own_and_others(study, real, fake):
-    cells = metrics.station_matrix({"real": real, "generated": fake}, "real", "generated", study.settings.f0).to_numpy()
-    own = np.diag(cells)
-    return own, (cells.sum(axis=0) - own) / (len(own) - 1)
+def _entry(row, statistic, reference):
+    entry = {"value": row[statistic], "low": row[f"{statistic}_low"], "high": row[f"{statistic}_high"]}
+    return entry | ({"verdict": row[f"{statistic}_verdict"]} if reference == TRUTH else {})
 
 
-def _drawn_again(f0, rng):
-    return {station: values[rng.integers(len(values), size=len(values))] for station, values in f0.items()}
-
-
-def score_gap(study, first, second):
-    """S × S score of one generator less another's, both against the same held-out recordings: dict of an Estimate.
-
-    Bootstrap over events: the recordings are drawn once for both.
-    """
-    if len(study.stations) < 2:
-        return {"value": None}
-    real, *fakes = (study.f0(records_of(study, name)) for name in ("held_out", first, second))
-    rng = np.random.default_rng(study.seed)
-    gaps = [_gap(study, real, *fakes)]
-    for _ in range(study.settings.n_halves):
-        gaps.append(_gap(study, _drawn_again(real, rng), *(_drawn_again(fake, rng) for fake in fakes)))
-    n = {"n_real": sum(map(len, real.values())), "n_generated": sum(map(len, fakes[0].values()))}
-    return asdict(equivalence.estimate_of(np.array(gaps), centred=True)) | n
-
-
-def _gap(study, real, *fakes):
-    scores = [
-        metrics.station_score(
-            metrics.station_matrix({"real": real, "generated": fake}, "real", "generated", study.settings.f0)
-        )
-        for fake in fakes
-    ]
-    return scores[0] - scores[1]
-
-
-def shuffled(study):
-    """Score of plain averages made from a table whose station names are shuffled: dict with its chance level."""
-    if len(study.stations) < 2:
-        return {"value": None}
-    names = np.random.default_rng(study.seed).permutation(study.training.table["station"].to_numpy())
-    wrong = study.training.with_columns(station=names)
-    mixed = generate.mix(
-        generate.PlainAverage(), wrong, study.settings.n_generated, study.settings.mixed_records, seed=study.seed
-    )
-    real, fake = study.f0(study.held_out), study.f0(mixed)
-    repeat = {"seed": study.seed, "settings": study.settings.f0}
-    found = asdict(metrics.score_interval(real, fake, n_draws=study.settings.n_halves, **repeat))
-    sizes = {"n_real": sum(map(len, real.values())), "n_generated": sum(map(len, fake.values()))}
-    return found | sizes | {"chance": asdict(metrics.chance(real, fake, study.settings.n_halves, **repeat))}
-
-
-# ---- averaging ----
-
-
-def sweep(study, name):
-    """DataFrame by k (1 to 10): score, ln std of the standardised mix with its theory, ln ratio of D5-95 to recorded.
-
-    Each with low and high; against held-out recordings (score) and training recordings (duration); name: a generator
-    that mixes.
-    """
-    model = generate.PlainAverage() if name == "control_average" else study.model(name)
-    recorded = Sample.of(np.log(intensity.measures(study.training)["d5_95_in_s"]), study.training.table)
-    real = study.f0(study.held_out)
-    rows = {}
-    for k, mixed, amplitude, theory in mixing.sweep(
-        model, study.training, KS, study.settings.n_generated, study.seed
-    ):
-        duration = equivalence.difference_of_medians(
-            Sample.of(np.log(intensity.measures(mixed)["d5_95_in_s"]), mixed.table),
-            recorded,
-            by_station=True,
-            n_draws=N_DRAWS,
-            seed=study.seed,
-        )
-        row = {"ln_std_theory": theory}
-        estimates = {"ln_std": amplitude, "ln_d5_95": duration}
-        if len(study.stations) > 1:
-            fake = study.f0(mixed)
-            repeat = {"n_draws": study.settings.n_halves, "seed": study.seed, "settings": study.settings.f0}
-            estimates["score"] = metrics.score_interval(real, fake, **repeat)
-        for part, found in estimates.items():
-            row |= {part: found.value, f"{part}_low": found.low, f"{part}_high": found.high}
-        rows[str(k)] = row | {"n": len(mixed), "n_held_out": len(study.held_out), "n_training": len(study.training)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("k")
-
-
-def averaging(study):
-    """{"sweep": DataFrame by (generator, k), "forms": DataFrame by (generator, way of weighing)}, built once."""
-    key = store.key_of("averaging", [_key(study, name) for name in SWEPT], study.settings, modules=CODE)
-
-    def build(folder):
-        sweeps = pd.concat({name: sweep(study, name) for name in SWEPT}, names=["generator"])
-        forms = {}
-        for name in SWEPT:
-            model = generate.PlainAverage() if name == "control_average" else study.model(name)
-            for form, row in mixing.losses(model, study.training, study.settings.mixed_records).items():
-                forms[name, form] = row
-        forms = pd.DataFrame.from_dict(forms, orient="index").rename_axis(["generator", "weights"])
-        sweeps.to_csv(folder / "sweep.csv")
-        forms.to_csv(folder / "forms.csv")
-
-    def load(folder):
-        return {part: pd.read_csv(folder / f"{part}.csv", index_col=[0, 1]) for part in ("sweep", "forms")}
-
-    return study.kept("averaging", key, build, load)
+def _of_spectra(table, reference):
+    """Of the response spectrum's periods that records show: how many are equivalent, and the worst one."""
+    shown = table.loc[list(SPECTRAL)].dropna(subset=["median"])
+    row = {}
+    for statistic in ("median", "spread") if len(shown) else ():
+        worst = shown.loc[shown[statistic].abs().idxmax()]
+        row[f"sa_largest_{statistic}"] = _entry(worst, statistic, reference) | {"period": worst.name}
+        if reference == TRUTH:
+            good = int((shown[f"{statistic}_verdict"] == "equivalent").sum())
+            row[f"sa_equivalent_{statistic}"] = {"value": good, "n": len(shown)}
+    return row

@@ -72,7 +72,42 @@ def seeds(settings, given):
     return rows
 
 
-EXPERIMENTS = {function.__name__: function for function in (forms, seeds)}
+VAE_TRIALS = {
+    "as chosen": {},
+    "n_fft 128": {"n_fft": 128, "hop": 64},
+    "n_fft 512": {"n_fft": 512, "hop": 256},
+    "hop a quarter": {"hop": 64},
+    "latent 32": {"latent": 32},
+    "beta 0.05": {"beta": 0.05},
+    "phase weight 1": {"phase_weight": 1.0},
+}
+
+
+def vae(settings, given):
+    """The VAE's settings, one varied at a time: error of the log spectrogram of background records kept aside, of the
+    stations' median HVSR (mean absolute ln, generated against training recordings), and the in-sample score."""
+    rows = []
+    for trial, changed in VAE_TRIALS.items():
+        variant = replace(settings, cvae=replace(settings.cvae, **changed))
+        study = _study("vae", trial.replace(" ", "-"), variant, given)
+        generated, curves = study.generated("cvae"), {}
+        for some in (study.training, generated):
+            whole = study.hvsr(some)
+            parts = [whole.take((some.table["station"] == station).to_numpy()).median for station in study.stations]
+            curves[len(curves)] = np.log(np.array(parts))
+        losses = study.history("cvae").frame
+        rows.append(
+            {
+                "setting": trial,
+                "diagnostics loss": losses[losses["phase"] == 0]["validation_loss"].iloc[-1],
+                "ln HVSR error": np.nanmean(np.abs(curves[1] - curves[0])),
+                "in_sample S × S": study.scores("cvae")["in_sample"]["value"],
+            }
+        )
+    return rows
+
+
+EXPERIMENTS = {function.__name__: function for function in (forms, seeds, vae)}
 
 
 def run(name, profile="quick", records=None, stations=None, folder=RESULTS):

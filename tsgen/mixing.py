@@ -2,8 +2,8 @@
 
 A mix of standardised records r with weights w has the variance wᵀ C w, where C is the covariance of the records over
 time. Over random draws its mean is s d + (1 - s) c: s the mean of Σw², d the mean variance of one record, c the mean
-covariance of two. Incoherent records have c = 0 and d = 1, so ln std = ½ ln s. This holds for every generator with a
-linear decoder, TimesNet-Gen's included, r then being its standardised reconstructions.
+covariance of two. Incoherent records have c = 0, so ln std loses ½ ln s. This holds for every generator with a
+linear decoder, TimesNet-Gen's included, r then being its standardised reconstructions; the loss is taken against d.
 """
 
 import numpy as np
@@ -43,15 +43,15 @@ def covariances(model, records):
     return found
 
 
-def ln_std(found, squares, n_draws=400, seed=0):
-    """ln of the root mean variance of standardised mixes, components and stations pooled: a metrics.Estimate.
+def ln_loss(found, squares, n_draws=400, seed=0):
+    """ln of the root mean variance of standardised mixes over that of single records: a metrics.Estimate.
 
-    found: ``covariances``; squares: mean of Σw², a number or one a station. The interval is a bootstrap over each
-    station's events: a pair of draws of one and the same record is left out, since no mix holds it.
+    found: ``covariances``; squares: mean of Σw², a number or one a station; components and stations are pooled. The
+    interval is a bootstrap over each station's events; a pair of draws of one record is left out: no mix holds it.
     """
     rng = np.random.default_rng(seed)
     squares = np.broadcast_to(squares, len(found))
-    variance = np.zeros(1 + n_draws)
+    mixed, single = np.zeros((2, 1 + n_draws))
     for covariance, s in zip(found, squares, strict=True):
         n = covariance.shape[1]
         times = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=n_draws)])  # (draws, n)
@@ -59,8 +59,14 @@ def ln_std(found, squares, n_draws=400, seed=0):
         alone = times @ np.diag(matrix) / n
         pairs = np.maximum(n**2 - (times**2).sum(axis=1), 1)
         both = (np.einsum("dn,nm,dm->d", times, matrix, times) - times**2 @ np.diag(matrix)) / pairs
-        variance += (s * alone + (1 - s) * both) / len(found)
-    return equivalence.estimate_of(0.5 * np.log(np.maximum(variance, 1e-12)), centred=True)
+        mixed += s * alone + (1 - s) * both
+        single += alone
+    return equivalence.estimate_of(0.5 * np.log(np.maximum(mixed, 1e-12) / np.maximum(single, 1e-12)), centred=True)
+
+
+def ln_std_single(found):
+    """ln of the root mean variance of the standardised records themselves: 0 but for what the decoder loses."""
+    return float(0.5 * np.log(np.mean([np.trace(c, axis1=1, axis2=2).mean() / c.shape[1] for c in found])))
 
 
 def mean_squares(form, k, sizes):
@@ -76,9 +82,10 @@ def mean_squares(form, k, sizes):
 
 
 def losses(model, records, k):
-    """{form: {"theory", "value", "low", "high", "n"}} of ln std of the standardised mix of k records, over FORMS.
+    """{form: dict of theory, value, low, high, single, n}: ln std that standardised mixes of k records lose, over FORMS.
 
-    Energy-preserving weights divide the std by the root of Σw², so their theory is 0.
+    Against single records, whose ln std is "single". Energy-preserving weights divide the std by the root of Σw², so
+    their theory is 0.
     """
     found = covariances(model, records)
     sizes = [c.shape[1] for c in found]
@@ -86,20 +93,21 @@ def losses(model, records, k):
     for form in FORMS:
         squares = mean_squares(form, k, sizes)
         whole = 0.5 * np.log(squares.mean())
-        estimate = ln_std(found, squares)
+        estimate = ln_loss(found, squares)
         mended = whole if form == "energy" else 0.0
         rows[form] = {
             "theory": float(whole - mended),
             "value": float(estimate.value - mended),
             "low": float(estimate.low - mended),
             "high": float(estimate.high - mended),
+            "single": ln_std_single(found),
             "n": int(sum(sizes)),
         }
     return rows
 
 
 def sweep(model, records, ks, n_per_station, seed=0):
-    """Yield (k, generated Records, ln_std Estimate, theory) for each k: equal weights, drawn without replacement."""
+    """Yield (k, generated Records, ``ln_loss``, theory) for each k: equal weights, drawn without replacement."""
     kept, found = KeptLatents(model), covariances(model, records)
     sizes = [c.shape[1] for c in found]
     for k in ks:
@@ -107,6 +115,6 @@ def sweep(model, records, ks, n_per_station, seed=0):
         yield (
             k,
             generate.mix(kept, records, n_per_station, k, seed=seed),
-            ln_std(found, squares),
+            ln_loss(found, squares),
             float(0.5 * np.log(squares.mean())),
         )

@@ -277,11 +277,11 @@ def split_station(station):
 
 def event_groups(table):
     """Series: one event id a row, equal for ids whose origins (else record starts) lie within a minute."""
-    times = pd.Series(pd.NaT, table.index, dtype="datetime64[ns, UTC]")
+    times = pd.Series(pd.NaT, table.index, dtype="datetime64[us, UTC]")
     for column in ("origin_time", "start_time"):
         if column in table:
             parsed = pd.to_datetime(table[column], utc=True, errors="coerce", format="ISO8601")
-            times = times.fillna(parsed.astype("datetime64[ns, UTC]"))
+            times = times.fillna(parsed.astype("datetime64[us, UTC]"))
     first = times.groupby(table["event"]).min().dropna().sort_values()
     leader = {}
     head, head_time = None, None
@@ -398,7 +398,11 @@ def open_collection(folder):
         with h5py.File(folder / "waveforms.hdf5") as file:
             block, _, where = table["trace_name"][i].partition("$")
             trace = file["data"][block]
-            trace = trace[int(where.split(",")[0])] if where else trace[()]
+            if where:  # "row,:3,:samples", as SeisBench writes blocks of traces
+                row, _, samples = where.split(",")
+                trace = trace[int(row)][:, : int(samples.strip(": "))]
+            else:
+                trace = trace[()]
         return trace[[order[i].index(component) for component in COMPONENTS]]
 
     return table, rates, read

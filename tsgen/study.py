@@ -19,8 +19,10 @@ import torch
 
 from tsgen import (
     config,
+    controls,
     cvae,
     evaluation,
+    evidence,
     formats,
     generate,
     hvsr,
@@ -38,6 +40,7 @@ MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_other")
 NAMES = (*MODELS, *CONTROLS)
+VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
 FEWEST_EVENTS = 8  # a station needs them to be chosen as a target by itself
 NOT_READ = ("refused", "left out")  # outcomes of formats.read_folder
 N_TARGETS = 5  # as many as in the paper
@@ -53,6 +56,7 @@ class Study:
     """
 
     models = MODELS  # name -> class, those that reconstruct
+    variants, controls = VARIANTS, CONTROLS
 
     def __init__(self, profile="quick", records=None, stations=None, seed=0, folder=None, unit=None):
         self.settings = profile if isinstance(profile, config.Profile) else config.profile(profile)
@@ -119,8 +123,14 @@ class Study:
                 found = simulate.network(self.settings.simulation, self.seed)
                 report = pd.DataFrame(columns=["file", "outcome", "reason"])
             else:
+                s = self.settings
                 found, report = formats.read_folder(
-                    self.records_folder, self.settings.sampling_rate_in_hz, self.settings.duration_in_s, self.unit
+                    self.records_folder,
+                    s.sampling_rate_in_hz,
+                    s.duration_in_s,
+                    self.unit,
+                    quality=s.quality,
+                    window=s.window,
                 )
             self._resolve(found)  # an unknown station ends here, before anything is left behind
             found.save(folder)
@@ -282,10 +292,10 @@ class Study:
 
     def generated(self, name, n_per_station=None):
         """Generated records of every target station, by a model or a control (see NAMES)."""
-        if name not in NAMES:
-            raise ValueError(f"unknown generator {name!r}; known: {', '.join(NAMES)}")
+        if name not in (*NAMES, *VARIANTS):
+            raise ValueError(f"unknown generator {name!r}; known: {', '.join((*NAMES, *VARIANTS))}")
         n = n_per_station or self.settings.n_generated
-        source = {"control_other": "timesnet"}.get(name, name)
+        source = self._source(name)
         depends = self._model_key(source) if source in MODELS else (self._records_key, self.stations)
         key = store.key_of("generated", depends, n, self.settings.mixed_records, self.seed, modules=(generate, records))
         stage = f"generated-{name}" + (f"-{n}" if n_per_station else "")
@@ -300,8 +310,10 @@ class Study:
             return generate.random_phase(self.training, n, self.seed)
         if name == "cvae":
             return generate.sample(self.model(name), self.stations, n=n, seed=self.seed)
-        model = generate.PlainAverage() if name == "control_average" else self.model(name)
-        return generate.mix(model, self.training, n, self.settings.mixed_records, seed=self.seed)
+        mixer, weights = VARIANTS.get(name, (name, "equal"))
+        model = generate.PlainAverage() if name == "control_average" else self.model(mixer)
+        mixed = generate.mix(model, self.training, n, self.settings.mixed_records, weights, seed=self.seed)
+        return mixed if name == mixer else mixed.with_columns(source=name)
 
     def _kept(self, stage, key, build):
         kept = self.__dict__.setdefault("_generated", {})
@@ -329,7 +341,7 @@ class Study:
     def scores(self, name):
         """Scores of a generator with ceiling, chance and interval, in-sample and held-out; kept in results.json."""
         key = store.key_of(
-            "scores", self._generated_key(name), self.settings, modules=(hvsr, metrics, evaluation, records, generate)
+            "scores", self.generated_key(name), self.settings, modules=(hvsr, metrics, evaluation, records, generate)
         )
         stage = f"scores-{name}"
 
@@ -340,9 +352,38 @@ class Study:
         self._note("scores", name, scores)
         return scores
 
-    def _generated_key(self, name):
-        source = {"control_other": "timesnet"}.get(name, name)
+    def generated_key(self, name):
+        """Key of what the records that ``name`` generates depend on."""
+        source = self._source(name)
         return self._model_key(source) if source in MODELS else (name, self._records_key, self.stations, self.seed)
+
+    @staticmethod
+    def _source(name):
+        """The model behind a generator, or its own name."""
+        return "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
+
+    # ---- evidence ----
+
+    def evidence(self, name):
+        """What is said of a generator beyond its score (``evidence.judged``); its summary stands in results.json."""
+        found = evidence.judged(self, name)
+        self._note("evidence", name, evidence.summary(found))
+        return found
+
+    def averaging(self):
+        """The sweep over k and the loss of each way of weighing (``controls.averaging``); kept in results.json."""
+        found = controls.averaging(self)
+        for part, frame in found.items():
+            rows = {f"{name}, {row}": values.to_dict() for (name, row), values in frame.iterrows()}
+            self._note("averaging", part, rows)
+        return found
+
+    def negative_controls(self):
+        """A shuffled table's score and gaps between scores (``controls.negative``); kept in results.json."""
+        found = controls.negative(self)
+        for part, value in found.items():
+            self._note("negative_controls", part, value)
+        return found
 
     # ---- results ----
 

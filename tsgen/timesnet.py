@@ -221,8 +221,9 @@ class TimesNetGen(nn.Module):
 
     def reconstruct(self, records, batch_size=32):
         """Waveforms (n, 3, T) float32 in cm/s²: every record encoded and decoded."""
-        parts = [self.decode(*encoded).detach().transpose(1, 2).cpu().numpy() for encoded in self._encoded(records, batch_size)]
-        return np.concatenate(parts)
+        with torch.no_grad():
+            parts = [self.decode(*encoded).cpu() for encoded in self._encoded(records, batch_size)]
+        return torch.cat(parts).transpose(1, 2).contiguous().numpy()
 
     def _encoded(self, records, batch_size):
         """(z, mean, std) of one batch after another, in evaluation mode and without gradient."""

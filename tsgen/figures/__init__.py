@@ -2,10 +2,10 @@
 
 import matplotlib.pyplot as plt
 
-from tsgen.figures import data, models, paper
+from tsgen.figures import data, evidence, models, paper
 from tsgen.figures.style import styled
 
-FIGURES = {name: function for module in (data, models, paper) for name, function in module.FIGURES.items()}
+FIGURES = {name: function for module in (data, models, paper, evidence) for name, function in module.FIGURES.items()}
 CAPTIONS = {name: " ".join(function.__doc__.split()) for name, function in FIGURES.items()}
 
 

@@ -6,7 +6,7 @@ import seaborn as sns
 import torch
 
 from tsgen.figures.data import example_row
-from tsgen.figures.style import ROLES, kind_note
+from tsgen.figures.style import ROLES, SIMILARITY_MAP, kind_note
 from tsgen.records import COMPONENTS
 from tsgen.study import PAPER_MODELS
 
@@ -58,6 +58,31 @@ def training_timesnet(study):
 def training_cvae(study):
     """The VAE baseline's loss by epoch in both phases; the weight of its Kullback-Leibler term rises in phase 0."""
     return _training(study, "cvae")
+
+
+def spectrogram_cvae(study):
+    """A recording's amplitude spectrograms and the VAE's reconstruction of them, three components."""
+    row = example_row(study)
+    transform = study.model("cvae").spectrogram
+    figure, axes = plt.subplots(2, 3, figsize=(9.5, 4.6), sharex=True, sharey=True)
+    rate, n = study.training.sampling_rate_in_hz, study.training.n_samples
+    for line, (some, text) in zip(
+        axes, ((study.training, "recording"), (study.reconstructed("cvae"), "VAE, reconstructed")), strict=True
+    ):
+        wave = torch.from_numpy(np.array(some.take([row]).waveforms))
+        standardised = (wave - wave.mean(2, keepdim=True)) / wave.std(2, keepdim=True)
+        maps = transform.analyse(standardised)[0, :3].numpy()  # ln amplitude (3, F, M)
+        for ax, picture, name in zip(line, maps, COMPONENTS, strict=True):
+            extent = (0, n / rate, 0, rate / 2)
+            image = ax.imshow(
+                picture, origin="lower", aspect="auto", extent=extent, vmin=-5, vmax=2, cmap=SIMILARITY_MAP
+            )
+            ax.set_title(f"{text}, {name}", fontsize=9)
+        line[0].set_ylabel("frequency (Hz)")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    figure.colorbar(image, ax=axes, label="ln amplitude of the standardised record")
+    return figure
 
 
 def latents(study):
@@ -168,5 +193,14 @@ def branch_weights(study):
 
 FIGURES = {
     function.__name__: function
-    for function in (fold, training_timesnet, training_cvae, latents, branch_weights, mixing, waveforms)
+    for function in (
+        fold,
+        training_timesnet,
+        training_cvae,
+        spectrogram_cvae,
+        latents,
+        branch_weights,
+        mixing,
+        waveforms,
+    )
 }

@@ -26,8 +26,10 @@ class Role:
 ROLES = {
     "recorded": Role("recordings (training)", "#000000", "-", 2.0),
     "held_out": Role("recordings (held out)", "#7a7a7a", (0, (1, 1)), 1.8),
+    "fresh": Role("fresh truth", "#000000", (0, (1, 1)), 1.4),
     "timesnet_reconstructed": Role("TimesNet-Gen, reconstructed", "#56B4E9", (0, (6, 2))),
     "timesnet": Role("TimesNet-Gen, generated", "#0072B2", "-"),
+    "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
     "cvae_reconstructed": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
     "cvae": Role("VAE, generated", "#D55E00", (0, (4, 1.5))),
     "control_average": Role("plain average", "#009E73", (0, (3, 1, 1, 1))),

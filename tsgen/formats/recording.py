@@ -142,11 +142,9 @@ def plausible(name, value):
 def utc(text, form="ISO8601", hours=0):
     """ISO 8601 text in UTC of ``text``, which is ``hours`` ahead of UTC; "" where it is no time of an instrument."""
     time = pd.to_datetime(str(text).strip(), format=form, errors="coerce", utc=True)
-    return (
-        ""
-        if time is pd.NaT or not 1900 <= time.year < 2100
-        else (time - pd.Timedelta(hours=hours)).tz_localize(None).isoformat() + "Z"
-    )
+    if time is pd.NaT or not 1900 <= time.year < 2100:
+        return ""
+    return (time - pd.Timedelta(hours=hours)).tz_localize(None).isoformat() + "Z"
 
 
 def inferred_event(start_time, file):

@@ -1,0 +1,147 @@
+"""The one table: every model and control by every measure, with interval, ceiling, chance level and sizes.
+
+Takes a Study. A cell reads value (5 to 95 %), and a sign where there is a bound: = equivalent, ≠ different,
+? undecided. A difference of logarithms of 0.1 is 10 %.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tsgen import equivalence, evidence
+from tsgen.measured import AMPLITUDE, ENERGY, SANITY
+
+SIGNS = {"equivalent": " =", "different": " ≠", "undecided": " ?"}
+WORDS = {
+    "rms": "RMS",
+    "pga": "PGA",
+    "pgv": "PGV",
+    "arias": "Arias intensity",
+    "cav": "CAV",
+    "d5_75": "D5-75",
+    "d5_95": "D5-95",
+    "drift": "drift after double integration",
+    "quiet": "quiet before P",
+    "p_lead": "lead of P (s)",
+    "vertical": "vertical over horizontal",
+}
+LABELS = {
+    "training": "recordings",
+    "timesnet": "TimesNet-Gen",
+    "timesnet_energy": "TimesNet-Gen, energy",
+    "cvae": "VAE",
+    "cgm": "CGM-GM",
+    "evolve": "our generator",
+    "control_bootstrap": "bootstrap",
+    "control_average": "plain average",
+    "control_phase": "random phase",
+    "control_other": "other station",
+}
+CEILING = "recordings (ceiling)"
+
+
+def everything(study):
+    """DataFrame of text: one row a measure, one column a generator; recordings judged alike are the ceiling.
+
+    Rows with "bias" and "spread" compare ln values given magnitude and distance with fresh truth: medians within
+    ± 0.10, standard deviations within 15 %. For recorded stations they compare with held-out recordings, unsigned.
+    """
+    names = evidence.generators(study)
+    found = {name: evidence.summary(study.evidence(name)) for name in evidence.names(study)}
+    forms = study.averaging()["forms"]["value low high".split()]
+    columns = {CEILING: _ceiling(study, found["training"])}
+    for name in names:
+        scores, row = study.scores(name), {}
+        for protocol in ("held_out", "in_sample"):
+            row["score, " + protocol.replace("_", "-")] = text(scores[protocol])
+        row |= _column(found[name])
+        row["loss of mixing, ln std"] = _loss(forms, name)
+        row["generated, reference"] = f"{found[name]['n']}, {found[name]['n_reference']}"
+        columns[LABELS.get(name, name)] = row
+    frame = pd.DataFrame(columns)
+    order = ["score, held-out", "score, in-sample", "loss of mixing, ln std"]
+    rest = [name for name in columns[LABELS.get(names[0], names[0])] if name not in order]
+    frame = frame.reindex([*order, *rest]).fillna("")
+    frame["chance"] = pd.Series(_chance(study, names[0])).reindex(frame.index).fillna("")
+    return frame.rename_axis("measure")
+
+
+def text(estimate, digits=2):
+    """value (low to high) and the sign of the verdict, of a dict; "–" without a value."""
+    value = estimate.get("value")
+    if value is None or value != value:
+        return "–"
+    numbers = f"{value:.{digits}f}"
+    low, high = estimate.get("low"), estimate.get("high")
+    if low is not None and low == low:
+        numbers += f" ({low:.{digits}f} to {high:.{digits}f})"
+    return numbers.replace("-", "−") + SIGNS.get(estimate.get("verdict"), "")
+
+
+def _column(found):
+    row = {}
+    if "stations_told_apart" in found:
+        row["stations told apart"] = "{value} of {n}".format(**found["stations_told_apart"])
+    row["median f0, largest ln ratio"] = text(found["f0_largest"])
+    for measure in (*AMPLITUDE, *ENERGY):
+        row[f"{WORDS[measure]}, bias"] = text(found[f"{measure}_median"])
+        row[f"{WORDS[measure]}, spread"] = text(found[f"{measure}_spread"])
+    for statistic, word in (("median", "bias"), ("spread", "spread")):
+        if f"sa_equivalent_{statistic}" in found:
+            entry = "{value} of {n}".format(**found[f"sa_equivalent_{statistic}"])
+            row[f"spectral periods within bounds, {word}"] = entry
+        if f"sa_largest_{statistic}" in found:
+            row[f"spectral period farthest off, {word}"] = text(found[f"sa_largest_{statistic}"])
+    if "correlation" in found:
+        row["interperiod correlation, difference"] = text(found["correlation"])
+    for measure, word in (("r2", "R² of a stack"), ("active_records", "records in the stack")):
+        if measure in found:
+            generated, held_out = found[measure]["generated"], found[measure]["held_out"]
+            row[f"{word}: generated, held-out"] = f"{generated:.2f}, {held_out:.2f}"
+            row[f"{word}, difference"] = text(found[measure])
+    if "largest_correlation" in found:
+        row["largest cross-correlation, difference"] = text(found["largest_correlation"])
+    for measure in SANITY:
+        row[WORDS[measure]] = text({k: v for k, v in found[f"{measure}_median"].items() if k != "verdict"})
+    return row
+
+
+def _ceiling(study, found):
+    """The training recordings judged as a generator is; fresh truth for memorisation, where they are copies."""
+    row = _column(found)
+    scores = study.scores("control_average")
+    for protocol in ("held_out", "in_sample"):
+        row["score, " + protocol.replace("_", "-")] = text(scores[protocol].get("ceiling", {}))
+    row["loss of mixing, ln std"] = "0.00"
+    if study.kind == "simulated":
+        truth = evidence.summary(study.evidence(evidence.TRUTH))
+        row |= {name: value for name, value in _column_of_memorisation(truth).items()}
+    row["generated, reference"] = f"{found['n']}, {found['n_reference']}"
+    return row
+
+
+def _column_of_memorisation(found):
+    return {name: value for name, value in _column(_filled(found)).items() if "stack" in name or "cross" in name}
+
+
+def _filled(found):
+    empty = {"value": np.nan}
+    names = [f"{m}_{s}" for m in (*AMPLITUDE, *ENERGY, *SANITY) for s in ("median", "spread")]
+    return dict.fromkeys((*names, "f0_largest"), empty) | found
+
+
+def _loss(forms, name):
+    mixer, form = ("timesnet", "energy") if name == "timesnet_energy" else (name, "without replacement")
+    return text(forms.loc[(mixer, form)].to_dict()) if (mixer, form) in forms.index else ""
+
+
+def _chance(study, name):
+    found = study.scores(name)
+    row = {}
+    for protocol in ("held_out", "in_sample"):
+        row["score, " + protocol.replace("_", "-")] = text(found[protocol].get("chance", {}))
+    correlation = evidence.summary(study.evidence(name)).get("correlation")
+    if correlation:
+        row["interperiod correlation, difference"] = f"{correlation['most']:.2f} or less if the same"
+    row["PGA, bias"] = f"bound ± {equivalence.MEDIAN_BOUND:.2f}"
+    row["PGA, spread"] = f"bound ± {equivalence.SPREAD_BOUND:.2f}"
+    return row
