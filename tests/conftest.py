@@ -1,4 +1,4 @@
-"""What several tests need: the development data beside the project, and one thread for repeatable sums."""
+"""What several tests need: the development data beside the project, and one thread a process."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # several test processes share the cores
 
 
 def shared(path):

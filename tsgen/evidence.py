@@ -43,8 +43,9 @@ def names(study):
 
 
 def generators(study):
-    """Names of the models, their variants and the controls."""
-    return (*study.models, *study.variants, *study.controls)
+    """Names of the models, each followed by its variants, and of the controls."""
+    variants = {name: [v for v, (model, _) in study.variants.items() if model == name] for name in study.models}
+    return (*(each for name in study.models for each in (name, *variants[name])), *study.controls)
 
 
 # ---- what is measured ----

@@ -82,7 +82,7 @@ def mean_squares(form, k, sizes):
 
 
 def losses(model, records, k):
-    """{form: dict of theory, value, low, high, single, n}: ln std that standardised mixes of k records lose, over FORMS.
+    """{form: dict of theory, value, low, high, single, n} of FORMS: what mixes of k records lose in ln std.
 
     Against single records, whose ln std is "single". Energy-preserving weights divide the std by the root of Σw², so
     their theory is 0.

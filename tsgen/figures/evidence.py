@@ -1,5 +1,7 @@
 """What the score does not see: averaging, amplitude, spectra, duration, correlation, memorisation (notebook 07)."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -39,8 +41,8 @@ def k_sweep(study):
         axes[0].axhspan(ceiling["low"], ceiling["high"], color="#cfe3d4", label="ceiling, 5 to 95 %", zorder=0)
         axes[0].set_ylim(min(0.0, sweep["score_low"].min()), 1)
     axes[2].axhline(0, color="black", linewidth=0.8)
-    for ax in axes[:2]:
-        ax.legend(loc="best")
+    axes[0].legend(loc="lower left")
+    axes[1].legend(loc="lower left")
     figure.suptitle(f"weights 1/k, without replacement, bars 5 to 95 % ({kind_note(study)})", fontsize=10)
     return figure
 
@@ -66,6 +68,8 @@ def _role(name):
 def _curves(ax, study, rows, x, statistic):
     """One line with its band a generator, over the measures ``rows`` at ``x``."""
     for name in _shown(study):
+        if name == "control_other":  # TimesNet-Gen's curves again, under other names
+            continue
         table, look = _reference(study.evidence(name)).loc[list(rows)], _role(name)
         ax.plot(x, table[statistic], label=look.label, **look.line)
         if name in ("training", "timesnet"):
@@ -142,25 +146,26 @@ def period_correlation(study):
     expected, *others = (residuals.interperiod_correlation(frame[list(SPECTRAL)].to_numpy(float)) for frame in scaled)
     figure, axes = plt.subplots(2, -(-(len(others) + 1) // 2), figsize=(10.5, 4.8), squeeze=False)
     edges = np.append(PERIODS_IN_S, PERIODS_IN_S[-1] * PERIODS_IN_S[1] / PERIODS_IN_S[0])
-    panels = [("held out" if single == "held_out" else "fresh truth", expected, "cividis", 0)]
-    panels += [
-        (_role(name).label.split(" (")[0], o - expected, "RdBu_r", -1) for name, o in zip(frames, others, strict=True)
-    ]
-    for ax, (title, values, colours, lowest) in zip(axes.flat, panels, strict=False):
+    titles = ["held out" if single == "held_out" else "fresh truth", *(_role(name).label for name in frames)]
+    shown = [expected, *(other - expected for other in others)]
+    for ax, title, values in zip(axes.flat, titles, shown, strict=False):
+        colours, lowest = ("cividis", 0) if values is expected else ("RdBu_r", -1)
         image = ax.pcolormesh(edges, edges, values, cmap=colours, vmin=lowest, vmax=1)
         ax.set(xscale="log", yscale="log", aspect="equal")
-        ax.set_title(title, fontsize=7)
+        ax.set_title(title.split(" (")[0], fontsize=7)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks([0.1, 1], ["0.1", "1"])
             axis.minorticks_off()
-        if title in (panels[0][0], panels[-1][0]):
-            figure.colorbar(image, ax=ax, label="correlation" if lowest == 0 else "difference", shrink=0.8)
-    for ax in list(axes.flat)[len(panels) :]:
+        if values is expected:
+            figure.colorbar(image, ax=axes[0], label=f"correlation, {titles[0]}")
+    figure.colorbar(image, ax=axes[1], label="difference")
+    for ax in list(axes.flat)[len(shown) :]:
         ax.remove()
     for ax in axes[-1]:
         ax.set_xlabel("period (s)")
-    axes[0, 0].set_ylabel("period (s)")
-    figure.suptitle(f"between periods ({kind_note(study)})", fontsize=10)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("period (s)")
+    figure.suptitle(f"correlation of ln residuals between periods ({kind_note(study)})", fontsize=10)
     return figure
 
 
@@ -195,14 +200,15 @@ def own_station(study):
         own, look = study.evidence(name)["own"], ROLES[name]
         y = np.arange(len(own))
         ax.hlines(y, own["others"], own["own"], color=look.color, linewidth=1)
-        ax.plot(own["own"], y, "o", color=look.color, label="own station")
-        ax.plot(own["others"], y, "o", color="white", markeredgecolor=look.color, label="the others, mean")
-        ax.set_title(look.label.replace(", ", ",\n", 1), fontsize=8)
+        ax.plot(own["own"], y, "o", color=look.color, label="own station", clip_on=False)
+        marks = {"color": "white", "markeredgecolor": look.color, "clip_on": False}
+        ax.plot(own["others"], y, "o", label="the others, mean", **marks)
+        ax.set_title(textwrap.fill(look.label, 16), fontsize=8)
         ax.set_yticks(y, own.index)
         ax.set_xlim(0, 1)
     if names:
         axes[0, 0].invert_yaxis()
-        axes[0, 0].legend(loc="lower right", fontsize=6)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
     figure.supxlabel("similarity of f0", fontsize=9)
     figure.suptitle(f"against held-out recordings ({kind_note(study)})", fontsize=10)
     return figure
