@@ -52,6 +52,8 @@ class CGMGM(nn.Module):
             self.residual_log_std = nn.Parameter(torch.zeros(s.n_components, self.n_bins, 1))
         if s.n_stations:
             self.station_embedding = nn.Parameter(torch.zeros(s.n_stations, s.condition))
+            # beside the embedding: a peak of 0.3 Hz width is learned at once, not through the decoder
+            self.station_spectrum = nn.Parameter(torch.zeros(s.n_stations, width))
         for name, shape in (("amplitude", (s.n_components, self.n_bins, 1)), ("condition", (len(s.conditions),))):
             self.register_buffer(f"{name}_shift", torch.zeros(shape))
             self.register_buffer(f"{name}_scale", torch.ones(shape))
@@ -77,9 +79,11 @@ class CGMGM(nn.Module):
         """(batch, c) from conditions (batch, k) in their units and station (batch,); NaN counts as the mean."""
         scaled = ((conditions - self.condition_shift) / self.condition_scale).nan_to_num(0.0)
         c = self.condition_mlp(scaled)
-        if self.settings.n_stations:
-            c = c + self.station_embedding[station.clamp_min(0)] * (station >= 0)[:, None]
-        return c
+        return c + self._of_station("station_embedding", station) if self.settings.n_stations else c
+
+    def _of_station(self, name, station):
+        """Rows of a table by station, zero for a station that was not trained on."""
+        return getattr(self, name)[station.clamp_min(0)] * (station >= 0)[:, None]
 
     def posterior(self, frames, c, valid):
         """((mean, log variance) a frame, the same a record); valid (batch, frame) marks frames inside the record."""
@@ -116,12 +120,14 @@ class CGMGM(nn.Module):
         z, mean, log_variance = (torch.stack(part, 1) for part in zip(*found, strict=True))
         return z, (mean, log_variance)
 
-    def decode(self, z, told):
-        """Mean ln amplitude (batch, component, bin, frame), ln cm/s²."""
+    def decode(self, z, told, station):
+        """Mean ln amplitude (batch, component, bin, frame), ln cm/s²; z (batch, frame, z), told (batch, c + u)."""
         clock = self.clock.expand(len(z), -1, -1)
         frames = self.decoder(torch.cat([z, told[:, None].expand(-1, self.n_frames, -1), clock], 2))
         if self.settings.record_latent:
             frames = frames + self.record_spectrum(told)[:, None]
+        if self.settings.n_stations:
+            frames = frames + self._of_station("station_spectrum", station)[:, None]
         shape = (len(z), self.settings.n_components, self.n_bins, self.n_frames)
         return frames.transpose(1, 2).reshape(shape) * self.amplitude_scale + self.amplitude_shift
 
@@ -197,7 +203,7 @@ class CGMGM(nn.Module):
         told = torch.cat([c, self.draw(*record, torch.randn_like(record[0]))], 1)
         z = self.draw(*frame, torch.randn_like(frame[0]))
         prior = self.roll_prior(told, torch.randn_like(z))[1] if "prior" in s.faults else self.prior(z, told)
-        found = self.decode(z, told)
+        found = self.decode(z, told, station)
         mask = valid[:, None, None]
         count = valid.sum() * s.n_components * self.n_bins
         divergence = (kl(*frame, *prior).sum(2) * valid).sum() + kl(*record, *self.prior_of_record(c)).sum()
@@ -241,9 +247,10 @@ class CGMGM(nn.Module):
         for rows in scenario.batches(len(records)):
             part = records.take(rows)
             x = torch.from_numpy(np.ascontiguousarray(part.waveforms)).to(self.clock.device)
-            c = self.embed(self._conditions(part).to(x), self.station_index(part).to(x.device))
+            station = self.station_index(part).to(x.device)
+            c = self.embed(self._conditions(part).to(x), station)
             frame, record = self.posterior(self.frames(self.log_amplitude(x)), c, self._valid(part).to(x.device))
-            level = self.decode(frame[0], torch.cat([c, record[0]], 1))
+            level = self.decode(frame[0], torch.cat([c, record[0]], 1), station)
             names = zip(part.table["station"], part.table["event"], strict=True)
             out.append(self.waves(level, [spectrogram.generator(*name) for name in names], spread=False))
         return np.concatenate(out)
@@ -308,7 +315,7 @@ def parameter_count(settings):
     if s.record_latent:
         count += _mlp_count(width + state, s.head_hidden, 2 * s.record_latent) + told * width
         count += _mlp_count(s.condition, s.hidden, 2 * s.record_latent)
-    return count + (s.residual == "learned") * width + s.n_stations * s.condition
+    return count + (s.residual == "learned") * width + s.n_stations * (s.condition + width)
 
 
 def kl(mean, log_variance, prior_mean, prior_log_variance):

@@ -41,17 +41,16 @@ def own_station(study, some):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def score_gap(study, first, second):
-    """S × S score of Records ``first`` less that of ``second``, both against the same held-out recordings: a dict.
+def score_gap(study, real, first, second):
+    """S × S score of generated f0 ``first`` less that of ``second``, against the same recordings' f0 ``real``: a dict.
 
-    The recordings are drawn once for both; where both are generated from the same recordings, that is not undone.
+    Each {station: f0}. In the bootstrap over events the recordings are drawn once for both.
     """
-    real, *fakes = (study.f0(some) for some in (study.held_out, first, second))
     rng = np.random.default_rng(study.seed)
-    gaps = [_gap(study, real, fakes)]
+    gaps = [_gap(study, real, (first, second))]
     for _ in range(study.settings.n_halves):
-        gaps.append(_gap(study, _drawn_again(real, rng), [_drawn_again(fake, rng) for fake in fakes]))
-    return asdict(equivalence.estimate_of(np.array(gaps), centred=True)) | _sizes(real, fakes[0])
+        gaps.append(_gap(study, _drawn_again(real, rng), [_drawn_again(fake, rng) for fake in (first, second)]))
+    return asdict(equivalence.estimate_of(np.array(gaps), centred=True)) | _sizes(real, first)
 
 
 def shuffled(study):
@@ -86,7 +85,8 @@ def negative(study):
         if len(study.stations) > 1:
             known = {*study.models, *study.controls}
             pairs = [(a, b) for a, b in GAPS if {a, b} <= known]
-            gaps = {f"{a} less {b}": score_gap(study, study.generated(a), study.generated(b)) for a, b in pairs}
+            real, f0 = study.f0(study.held_out), {name: study.f0(study.generated(name)) for name in {*sum(pairs, ())}}
+            gaps = {f"{a} less {b}": score_gap(study, real, f0[a], f0[b]) for a, b in pairs}
             found = {"shuffled": shuffled(study), "gaps": gaps}
         store.write_json(folder / "negative.json", found)
 

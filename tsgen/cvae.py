@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tsgen.timesnet import evaluation
+
 EPSILON = 1e-5  # inside the root of the standardisation, as in TimesNet-Gen
 CHANNELS = 9  # three components of ln amplitude, cos and sin
 LN_CENTRE, LN_SCALE = -3.0, 2.0  # about the mean and spread of ln amplitude, so that the network meets numbers near 1
@@ -137,6 +139,7 @@ class SpectrogramCVAE(nn.Module):
         if phase != 1:
             return
         self.sampling_rate_in_hz = records.sampling_rate_in_hz
+        self.sampler = {}
         mean, ln_variance = self.posterior(records)
         std = standardise(torch.from_numpy(np.array(records.waveforms)))[2][..., 0]  # (n, 3)
         for i, station in enumerate(self.stations):
@@ -200,19 +203,20 @@ class SpectrogramCVAE(nn.Module):
     def set_extra_state(self, state):
         self.sampler, self.sampling_rate_in_hz = dict(state["sampler"]), state["sampling_rate_in_hz"]
 
-    @torch.no_grad()
     def _encoded(self, records, batch_size=32):
         """(posterior mean, ln variance, station, mean, std) of one batch after another."""
         device, stations = self.offset.device, self.station_index(records)
         for start in range(0, len(records), batch_size):
             rows = np.arange(start, min(start + batch_size, len(records)))
             x, mean, std = standardise(torch.from_numpy(np.array(records.take(rows).waveforms)).to(device))
-            yield *self.encode(self.spectrogram.analyse(x)), stations[rows].to(device), mean, std
+            with evaluation(self):
+                posterior = self.encode(self.spectrogram.analyse(x))
+            yield *posterior, stations[rows].to(device), mean, std
 
-    @torch.no_grad()
     def _standard_waveforms(self, z, station):
         """(B, 3, T) of mean 0 and std 1: phases that do not fit together lose amplitude, which this gives back."""
-        return standardise(self.spectrogram.synthesise(self.decode(z, station)), epsilon=1e-12)[0]
+        with evaluation(self):
+            return standardise(self.spectrogram.synthesise(self.decode(z, station)), epsilon=1e-12)[0]
 
 
 def standardise(x, epsilon=EPSILON):
@@ -235,7 +239,8 @@ def kl_divergence(mean, ln_variance):
 def phase_error(decoded, maps):
     """Mean squared distance of (cos, sin) weighted by the true amplitude, weights of each component's mean 1.
 
-    Unweighted, the many weak bins, whose phase is noise, draw (cos, sin) to zero and leave every direction random.
+    Unweighted, the many weak bins, whose phase is noise, draw (cos, sin) to zero and leave every direction random. On
+    records that it was not trained on the decoded phase is at chance with the weight too (notebook 04).
     """
     weight = maps[:, :3].exp()  # (B, 3, F, M)
     weight = weight / weight.mean((2, 3), keepdim=True)

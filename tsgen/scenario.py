@@ -68,7 +68,7 @@ def sample(model, scenarios, n=1, seed=0):
         c = model.embed(given[part], station[part])
         told = torch.cat([c, model.draw(*model.prior_of_record(c), u_noise)], 1)
         z = model.roll_prior(told, z_noise)[0]
-        waveforms[part] = model.waves(model.decode(z, told), generators)
+        waveforms[part] = model.waves(model.decode(z, told, station[part]), generators)
     return Records(waveforms, s.sampling_rate_in_hz, _table(model, table, seed))
 
 
