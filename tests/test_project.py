@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from tsgen import command, environment
+from tsgen import command, environment, summary
 
 LOCK = environment.LOCK.read_text()
 
@@ -151,3 +151,9 @@ def test_help_names_every_word():
     assert said.returncode == 0
     for word in (*command.WORDS, *command.config.PROFILES, "--records", "--fresh"):
         assert word in said.stdout
+
+
+def test_the_readme_s_numbers_are_those_of_the_committed_run():
+    if not (ROOT / "results" / "quick.json").exists():
+        pytest.fail("results/quick.json is missing: ./run_all.sh quick, then ./run_all.sh publish")
+    assert summary.of_project(ROOT) == (ROOT / "README.md").read_text()

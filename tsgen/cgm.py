@@ -206,8 +206,9 @@ class CGMGM(nn.Module):
         found = self.decode(z, told, station)
         mask = valid[:, None, None]
         count = valid.sum() * s.n_components * self.n_bins
-        divergence = (kl(*frame, *prior).sum(2) * valid).sum() + kl(*record, *self.prior_of_record(c)).sum()
-        terms = {"error": self._error(found, truth, mask) / count, "divergence": s.beta * divergence / count}
+        divergence = s.beta * (kl(*frame, *prior).sum(2) * valid).sum()
+        divergence = divergence + kl(*record, *self.prior_of_record(c)).sum()
+        terms = {"error": self._error(found, truth, mask) / count, "divergence": divergence / count}
         power = (2 * (found - spectrogram.ln_mean(self.n_bins, found.device))).exp() * mask
         seconds = s.hop / s.sampling_rate_in_hz
         for name in ("spectral", "envelope", "duration"):

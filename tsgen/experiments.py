@@ -7,6 +7,7 @@ python -m tsgen.experiments NAME [--profile quick] [--records FOLDER --stations 
 import argparse
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsgen import config, store
-from tsgen.study import PAPER_MODELS, Study, runs_folder
+from tsgen import config, controls, evidence, figures, splits, store
+from tsgen.records import split_station
+from tsgen.study import CONTROLS, PAPER_MODELS, Study, runs_folder
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+ATTRIBUTIONS = {"OEEWMX": "OpenEEW, CC BY-SA 4.0"}  # network: whose recordings they are, on what terms
+RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
 N_SEEDS = 5
 
 
@@ -74,6 +78,7 @@ def seeds(settings, given):
 
 VAE_TRIALS = {
     "as chosen": {},
+    "TimesNet-Gen's epochs and rates": {"epochs": (6, 4), "learning_rates": (3e-3, 1e-3)},
     "n_fft 128": {"n_fft": 128, "hop": 64},
     "n_fft 512": {"n_fft": 512, "hop": 256},
     "hop a quarter": {"hop": 64},
@@ -89,7 +94,7 @@ def vae(settings, given):
     rows = []
     for trial, changed in VAE_TRIALS.items():
         variant = replace(settings, cvae=replace(settings.cvae, **changed))
-        study = _study("vae", trial.replace(" ", "-"), variant, given)
+        study = _study("vae", str(list(VAE_TRIALS).index(trial)), variant, given)
         generated, curves = study.generated("cvae"), {}
         for some in (study.training, generated):
             whole = study.hvsr(some)
@@ -108,7 +113,7 @@ def vae(settings, given):
 
 
 def _evidence_row(study, name):
-    """The summary of a generator's evidence as one flat row, with its held-out score and its gap to the plain average."""
+    """The summary of a generator's evidence as one flat row, with its scores and its gap to the plain average."""
     row = {"generator": name, "reference": None}
     for measure, found in evidence.summary(study.evidence(name)).items():
         if not isinstance(found, dict):
@@ -141,9 +146,9 @@ def evidence_over_seeds(settings, given):
 def folds(settings, given):
     """Few events a station: five folds of events, models fitted in each, held-out comparisons pooled; 20 splits."""
     study = _study("folds", "whole", settings, given)
-    studies = list(stations_folds.fold_studies(study, study.folder.parent / f"{study.folder.name}-folds"))
-    rows = stations_folds.pooled(studies) + stations_folds.over_splits(study, study.folder / "splits")
-    return [*rows, stations_folds.loss_of_averaging(study)]
+    studies = list(splits.fold_studies(study, study.folder.parent / f"{study.folder.name}-folds"))
+    rows = splits.pooled(studies) + splits.over_splits(study, study.folder / "splits")
+    return [*rows, splits.loss_of_averaging(study)]
 
 
 def recorded(settings, given):
@@ -152,7 +157,7 @@ def recorded(settings, given):
         raise ValueError("the experiment `recorded` needs recordings: --records FOLDER --stations A,B")
     study = _study("recorded", "whole", settings, given)
     rows = [_evidence_row(study, name) for name in evidence.names(study)]
-    loss = stations_folds.loss_of_averaging(study)
+    loss = splits.loss_of_averaging(study)
     for row in rows:
         row |= loss if row["generator"] == "control_average" else {}
     return rows
@@ -166,7 +171,8 @@ def draw_recorded(settings, given, folder):
         shutil.copy(figures.draw(study, name), folder)
 
 
-EXPERIMENTS = {function.__name__: function for function in (forms, seeds, vae)}
+EXPERIMENTS = {function.__name__: function for function in (forms, seeds, vae, folds, recorded)}
+EXPERIMENTS |= {"evidence": evidence_over_seeds}
 
 
 def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
@@ -176,22 +182,32 @@ def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
-    settings = config.profile(profile)
-    rows = EXPERIMENTS[name](settings, {"records": records, "stations": stations})
+    settings, given = config.profile(profile), {"records": records, "stations": stations}
+    rows = EXPERIMENTS[name](settings, given)
     command = f"python -m tsgen.experiments {name}" + (f" --profile {profile}" if profile != "quick" else "")
-    if records:
-        command += f" --records {Path(records).name} --stations {stations}"
     content = {
         "experiment": " ".join(EXPERIMENTS[name].__doc__.split()),
-        "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "profile": profile,
         "records": Path(records).name if records else "simulated default",
         "rows": rows,
     }
-    path = Path(folder) / f"{'recorded-' if records else ''}{name}.json"
-    store.write_json(path, content)
+    folder, prefix = Path(folder), ""
+    if records:
+        command += f" --records {Path(records).name}" + (f" --stations {stations}" if stations else "")
+        content |= {"settings": settings, "attribution": attribution(stations)}
+        prefix = "" if name == "recorded" else "recorded-"
+    if name == "recorded":
+        draw_recorded(settings, given, folder.parent / "figures" / "recorded")
+    path = folder / f"{prefix}{name}.json"
+    store.write_json(path, content | {"command": command})
     return path
+
+
+def attribution(stations):
+    """Whose recordings the stations' are; text, "" where it is not known here."""
+    networks = {split_station(station.strip())[0] for station in (stations or "").split(",")}
+    return "; ".join(ATTRIBUTIONS[network] for network in sorted(networks) if network in ATTRIBUTIONS)
 
 
 def stored(name):
@@ -202,7 +218,7 @@ def stored(name):
         return None
     content = json.loads(path.read_text())
     print(f"stored, {content['date']}, {content['profile']}, {content['records']}: {content['command']}")
-    print(content["experiment"])
+    print("\n".join(filter(None, (content["experiment"], content.get("attribution")))))
     return pd.DataFrame(content["rows"]).round(3)
 
 

@@ -1,4 +1,4 @@
-"""Copies the quick default run to where it is committed: notebooks/, figures/ and results/quick.json.
+"""Copies the quick default run to where it is committed: notebooks/, figures/, results/quick.json and the README's table.
 
 Nothing else writes there. A run that is incomplete, or made by other code than what stands now, is refused.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 
+from tsgen import summary
 from tsgen.environment import ROOT
 from tsgen.runner import choose, code_key
 from tsgen.study import Study
@@ -69,7 +70,11 @@ def publish(run, root=ROOT):
         executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
         check_notebook(executed, nbformat.read(path, as_version=4), path.stem)
         texts[path] = nbformat.writes(cleaned(executed)) + "\n"
-    texts[root / "results" / "quick.json"] = (run / "results.json").read_text()
+    results = (run / "results.json").read_text()
+    texts[root / "results" / "quick.json"] = results
+    readme = root / "README.md"
+    if readme.exists():
+        texts[readme] = summary.rewritten(readme.read_text(), json.loads(results))
     for path, text in texts.items():
         check_paths(text, path.name, root)
     for path, text in texts.items():  # only now, so that a refusal leaves all as it was

@@ -237,7 +237,7 @@ class Study:
 
     def _model_key(self, name):
         modules = (train, sys.modules[MODELS[name].__module__])
-        settings = (self._model_settings(name), self._training_settings())
+        settings = (self._model_settings(name), self._training_settings(name))
         return store.key_of(
             settings, self.settings.held_out_share, self._records_key, self.stations, self.seed, modules=modules
         )
@@ -246,15 +246,17 @@ class Study:
         conditioned = self.settings.training.form == "paper"
         return replace(getattr(self.settings, name), n_stations=len(self.stations) if conditioned else 0)
 
-    def _training_settings(self):
-        return replace(self.settings.training, seed=self.settings.training.seed + self.seed)
+    def _training_settings(self, name):
+        settings = replace(self.settings.training, seed=self.settings.training.seed + self.seed)
+        own = getattr(self.settings, name)
+        return own.recipe(settings) if hasattr(own, "recipe") else settings
 
     def untrained(self, name):
         """The model ``name`` as it is before training: its weights follow from the seed."""
         if name not in MODELS:
             raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
         with torch.random.fork_rng():
-            torch.manual_seed(self._training_settings().seed)
+            torch.manual_seed(self._training_settings(name).seed)
             return MODELS[name](self._model_settings(name))
 
     def training_folder(self, name):
@@ -263,7 +265,7 @@ class Study:
 
     def train(self, name, folder):
         """Train ``name`` into ``folder`` (resuming there); every process of a distributed run calls it."""
-        return train.fit(self.untrained(name), self.background, self.training, self._training_settings(), folder)
+        return train.fit(self.untrained(name), self.background, self.training, self._training_settings(name), folder)
 
     def _models(self, name):
         if name not in MODELS:

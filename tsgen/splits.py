@@ -27,7 +27,7 @@ class SplitStudy(Study):
         stations = whole.stations if whole._wanted else None
         super().__init__(whole.settings, whole.records_folder, stations, whole.seed, folder, whole.unit)
         self._label = label
-        self.__dict__["_everything"] = whole._everything  # read once
+        self.__dict__ |= {"_everything": whole._everything, "records": whole.records}  # read once
         event = records.event_groups(self.records.table)
         outside = event.isin(held_out_events).to_numpy()
         self.__dict__["_split"] = (self.records.take(~outside), self.records.take(outside))
@@ -35,6 +35,10 @@ class SplitStudy(Study):
     @property
     def _records_key(self):
         return store.key_of(Study._records_key.func(self), self._label, self.stations)
+
+    def f0_of(self, name):
+        """f0 of what a control that needs no training generates from this split; nothing is kept."""
+        return self.f0(self._generate(name, self.settings.n_generated))
 
 
 def fold_of(table, n_folds=N_FOLDS, seed=0):
@@ -103,9 +107,10 @@ def over_splits(whole, folder):
         out = records.events_to_hold_out(event[wanted], table["station"][wanted], share, f"split {seed}")
         study = SplitStudy(whole, f"split {seed}", out, folder / "splits")
         real = study.f0(study.held_out)
-        for name in UNTRAINED:
-            scores[name].append(metrics.station_score(_matrix(study, real, study.f0(study._generate(name, study.settings.n_generated)))))
-        scores["ceiling"].append(metrics.station_score(_matrix(study, real, study.f0(study.training))))
+        fakes = {name: study.f0_of(name) for name in UNTRAINED} | {"ceiling": study.f0(study.training)}
+        for name, fake in fakes.items():
+            cells = metrics.station_matrix({"real": real, "generated": fake}, "real", "generated", study.settings.f0)
+            scores[name].append(metrics.station_score(cells))
     rows = []
     for name, values in scores.items():
         if values:
@@ -119,12 +124,8 @@ def loss_of_averaging(study):
     """One row: what plain averages of k recordings of all events lose in ln std, against theory."""
     losses = mixing.losses(generate.PlainAverage(), study.targets, study.settings.mixed_records)
     found = losses["without replacement"]
-    row = {"generator": "control_average", "loss": found["value"], "loss low": found["low"], "loss high": found["high"]}
-    return row | {"theory": found["theory"], "loss less theory": found["value"] - found["theory"], "n": found["n"]}
-
-
-def _matrix(study, real, fake):
-    return metrics.station_matrix({"real": real, "generated": fake}, "real", "generated", study.settings.f0)
+    row = {"generator": "control_average"} | _flat("loss", found)
+    return row | {"theory": found["theory"], "loss less theory": found["value"] - found["theory"], "loss n": found["n"]}
 
 
 def _score(study, real, fake):
