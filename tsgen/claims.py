@@ -12,7 +12,10 @@ import pandas as pd
 
 from tsgen import equivalence, evidence, experiments
 from tsgen.rules import (
+    FAILS,
+    HOLDS,
     LOSS_BOUND,
+    UNTESTED,
     above,
     above_chance,
     all_of_n,
@@ -31,6 +34,7 @@ from tsgen.rules import (
 
 SCORE_BOUND = 0.05  # a gap in score below it is no gap: half the width of a score's interval at quick
 STACK_BOUND = 0.05  # of R²: unseen recordings differ by less
+VERDICTS = (HOLDS, FAILS, UNTESTED)
 STORED = ("seeds", "evidence", "recorded", "recorded-folds")
 
 
@@ -221,3 +225,12 @@ def table(results, claims=CLAIMS):
 
 def _is_number(text):
     return any(c.isdigit() for c in text) and not any(c.isalpha() for c in text.replace("to", ""))
+
+
+def found(frame):
+    """Markdown: how many claims hold, do not hold and cannot be tested here, and which of the paper's do not hold."""
+    counts = frame["verdict"].value_counts()
+    parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
+    against = frame[(frame["of"] == "paper") & (frame["verdict"] == FAILS)]["claim"]
+    text = f"**What was found.** Of {len(frame)} claims: {', '.join(parts)}."
+    return text + (f" Of the paper's, these do not hold here: {' '.join(against)}" if len(against) else "")

@@ -1,4 +1,4 @@
-"""Copies the quick default run to where it is committed: notebooks/, figures/, results/quick.json and the README's table.
+"""Copies the quick default run to where it is committed: notebooks/, figures/, results/, the README's table.
 
 Nothing else writes there. A run that is incomplete, or made by other code than what stands now, is refused.
 """

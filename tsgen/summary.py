@@ -26,11 +26,12 @@ def table(results):
         cells = [_interval(scores[protocol]) for protocol in ("in_sample", "held_out")]
         lines.append(f"| {text} | {cells[0]} | {cells[1]} | {'' if three is None else f'{three:.2f}'} |")
     held_out = results["scores"]["timesnet"]["held_out"]
+    n = held_out["n_real"], held_out["n_generated"]
     lines += [
         "",
-        f"Brackets: 5 to 95 %, bootstrap over events. A perfect generator would reach {_interval(held_out['ceiling'])} at "
-        f"these sample sizes ({held_out['n_real']} held-out and {held_out['n_generated']} generated records); chance is "
-        f"{_interval(held_out['chance'])}.",
+        "Brackets: 5 to 95 %, bootstrap over events. "
+        f"A perfect generator would reach {_interval(held_out['ceiling'])} at these sample sizes "
+        f"({n[0]} held-out and {n[1]} generated records); chance is {_interval(held_out['chance'])}.",
     ]
     return "\n".join(lines)
 

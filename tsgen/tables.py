@@ -145,3 +145,78 @@ def _chance(study, name):
     row["PGA, bias"] = f"bound ± {equivalence.MEDIAN_BOUND:.2f}"
     row["PGA, spread"] = f"bound ± {equivalence.SPREAD_BOUND:.2f}"
     return row
+
+
+# ---- what experiments stored ----
+
+BRIEFLY = {
+    "held_out S × S": "score",
+    "S × S": "score",
+    "gap to control_average": "score less plain average",
+    "loss": "loss of mixing, ln std",
+    "rms_median": "RMS, bias",
+    "pga_median": "PGA, bias",
+    "pga_spread": "PGA, spread",
+    "d5_95_median": "D5-95, bias",
+    "r2": "R² of a stack, difference",
+    "active_records generated": "records in the stack",
+}
+
+
+def stored_seeds(frame):
+    """Mean over training seeds (least to most) of what BRIEFLY names, by generator; None without a stored frame."""
+    if frame is None:
+        return None
+    columns = [name for name in BRIEFLY if name in frame]
+    rows = {}
+    for name, group in frame.groupby("generator", sort=False):
+        spans = {column: group[column].dropna().astype(float) for column in columns}
+        rows[LABELS.get(name, name)] = {"trainings": len(group)} | {
+            BRIEFLY[column]: text({"value": v.mean(), "low": v.min(), "high": v.max()}) if len(v) else ""
+            for column, v in spans.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def stored_recorded(frame):
+    """Values with their intervals of what BRIEFLY names, by generator; None without a stored frame."""
+    if frame is None:
+        return None
+    columns = [name for name in BRIEFLY if name in frame]
+    rows = []
+    for _, row in frame.iterrows():
+        cells = {
+            BRIEFLY[c]: text({"value": row[c], "low": row.get(f"{c} low"), "high": row.get(f"{c} high")})
+            for c in columns
+        }
+        rows.append({"generator": LABELS.get(row["generator"], row["generator"])} | cells)
+    return pd.DataFrame(rows).set_index("generator").replace("–", "")
+
+
+def found(study):
+    """Markdown: what notebook 07 found, in numbers of this run."""
+    ours, mended, plain = (
+        evidence.summary(study.evidence(name)) for name in ("timesnet", "timesnet_energy", "control_average")
+    )
+    forms = study.averaging()["forms"]
+    against = "fresh truth" if ours["reference"] == evidence.TRUTH else "held-out recordings"
+    lines = []
+    if len(study.stations) > 1:
+        gap = study.negative_controls()["gaps"]["timesnet less control_average"]
+        scores = [study.scores(name)["held_out"] for name in ("timesnet", "control_average")]
+        lines.append(
+            f"held out, TimesNet-Gen scores {scores[0]['value']:.2f} and a plain average of recordings "
+            f"{scores[1]['value']:.2f} (gap {text(gap)}; ceiling {text(scores[0]['ceiling'])})"
+        )
+    losses = [text(forms.loc[(name, "without replacement")].to_dict()) for name in ("timesnet", "control_average")]
+    theory = forms.loc[("control_average", "without replacement"), "theory"]
+    lines += [
+        f"the standardised mix loses {losses[0]} ln units in TimesNet-Gen and {losses[1]} in the plain average, "
+        f"theory {text({'value': theory})}",
+        f"against {against}, its ln PGA is off by {text(ours['pga_median'])}, ln D5-95 by {text(ours['d5_95_median'])}",
+        f"the median R² on training records is {ours['r2']['generated']:.2f} "
+        f"(plain average {plain['r2']['generated']:.2f}, held-out recordings {ours['r2']['held_out']:.2f})",
+        f"energy-preserving weights bring PGA to {text(mended['pga_median'])} and leave D5-95 at "
+        f"{text(mended['d5_95_median'])} and R² at {mended['r2']['generated']:.2f}",
+    ]
+    return f"**What was found** ({study.kind} records). " + "; ".join(lines) + "."
