@@ -1,4 +1,4 @@
-"""The evidence: planted amplitudes and stacks are found, controls fail and pass as they must, and it runs on anything."""
+"""The evidence: planted amplitudes and stacks are found, controls fail and pass as they must, recordings work too."""
 
 import json
 from dataclasses import replace
@@ -21,12 +21,12 @@ def truth(tmp_path_factory):
     """Two simulated stations with many records, so that verdicts can be asked for; nothing is trained."""
     simulation = replace(
         SMOKE.simulation,
-        n_target_records=(260, 260),
+        n_target_records=(180, 180),
         target_f0_in_hz=(2.6, 6.4),
         f0_ln_scatter=(0.1, 0.1),
         n_background_stations=1,
     )
-    profile = replace(SMOKE, simulation=simulation, n_generated=250, n_fresh=600, n_halves=60)
+    profile = replace(SMOKE, simulation=simulation, n_generated=200, n_fresh=400, n_halves=60)
     return Study(profile, folder=tmp_path_factory.mktemp("truth"))
 
 
@@ -109,7 +109,7 @@ def test_the_predicted_loss_is_that_of_mixes_that_are_made():
     found = mixing.covariances(generate.PlainAverage(), records)
     for k in (2, 5, 8):
         model = generate.PlainAverage()
-        z, mean, std = model.encode_records(records)
+        z = model.encode_records(records)[0]
         chosen = generate.weight_matrix(np.random.default_rng(k), 4000, 8, k)
         mixed = torch.einsum("nm,mtc->ntc", torch.from_numpy(chosen).float()[:200], z)
         measured_loss = 0.5 * np.log(mixed.var(1, correction=0).mean().item())
@@ -135,14 +135,14 @@ def test_copies_of_recordings_pass_where_plain_averages_fail(truth):
         assert copies.loc[measure, "median_verdict"] == "equivalent", copies.loc[measure]
         assert averages.loc[measure, "median_verdict"] == "different", averages.loc[measure]
     assert averages.loc["d5_95", "median"] > 0.2 > -0.2 > averages.loc["pga", "median"]
-    assert (copies["n_reference"] == 600).all() and (copies["n"] == 500).all()
+    assert (copies["n_reference"] == 400).all() and (copies["n"] == 400).all()
 
 
 def test_memorisation_flags_the_stack_and_not_the_truth(truth):
     stack, fresh = (truth.evidence(name)["memorisation"] for name in ("control_average", evidence.TRUTH))
     assert stack.loc["r2", "generated"] > 0.99 and stack.loc["active_records", "generated"] == 5
     assert stack.loc["r2", "low"] > 0.5 and stack.loc["largest_correlation", "low"] > 0.1
-    assert abs(fresh.loc["r2", "difference"]) < 0.03 and fresh.loc["active_records", "generated"] <= 1
+    assert abs(fresh.loc["r2", "difference"]) < 0.03 and abs(fresh.loc["active_records", "difference"]) <= 1
 
 
 def test_the_wrong_station_is_farther_than_the_right_one_at_every_station(truth):
@@ -165,7 +165,7 @@ def test_fresh_truth_is_new_and_at_the_scenarios_asked_for(truth):
     single, mixed = (pd.concat([p.table for p in evidence.fresh(truth, kind)]) for kind in ("single", "mixed"))
     assert set(single["magnitude"]) <= set(truth.training.table["magnitude"])
     assert mixed["magnitude"].std() < 0.7 * single["magnitude"].std()  # means of five
-    assert len(single) == len(mixed) == 600
+    assert len(single) == len(mixed) == 400
     assert not set(single["event"]) & set(truth.records.table["event"])
 
 
@@ -261,6 +261,6 @@ def test_recorded_needs_records_and_says_whose_they_are(tmp_path, monkeypatch):
     assert path.name == "recorded.json" and content["settings"]["name"] == "smoke"
     assert content["command"].endswith("recorded --profile smoke --records set --stations TK.0000,TK.0001")
     rows = pd.DataFrame(content["rows"]).set_index("generator")
-    assert abs(rows.loc["control_average", "loss less theory"]) < 0.05  # noise is incoherent
+    assert abs(rows.loc["control_average, all recordings", "loss less theory"]) < 0.05  # noise is incoherent
     drawn = sorted(path.name for path in (tmp_path / "figures" / "recorded").iterdir())
     assert drawn == sorted(f"{name}.png" for name in experiments.RECORDED_FIGURES)

@@ -34,8 +34,8 @@ from tsgen.rules import (
 
 SCORE_BOUND = 0.05  # a gap in score below it is no gap: half the width of a score's interval at quick
 STACK_BOUND = 0.05  # of R²: unseen recordings differ by less
-VERDICTS = (HOLDS, FAILS, UNTESTED)
-STORED = ("seeds", "evidence", "recorded", "recorded-folds")
+ALL_RECORDINGS = "control_average, all recordings"
+STORED = ("evidence", "recorded", "recorded-folds")
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,16 @@ CLAIMS = (
         both(above(BIAS, *MENDED, "d5_95_median"), above(STACK_BOUND, *MENDED, "r2")), "07",
     ),
     Claim(
-        "The VAE's records are no stacks of training records.",
-        "study", "R², less that of held-out", below(STACK_BOUND, "evidence", "cvae", "r2"), "07",
+        "The VAE's records, too, are nearer to training records than unseen recordings are.",
+        "study", "R², less that of held-out", above(STACK_BOUND, "evidence", "cvae", "r2"), "07",
     ),
     Claim(
-        "The VAE's records last too long.",
-        "study", "ln ratio of D5-95", above(BIAS, "evidence", "cvae", "d5_95_median"), "07",
+        "The median duration of the VAE's records is right, given magnitude and distance.",
+        "study", "ln ratio of D5-95", inside(BIAS, "evidence", "cvae", "d5_95_median"), "07",
+    ),
+    Claim(
+        "The duration of the VAE's records scatters too much.",
+        "study", "ln ratio of standard deviations", above(SPREAD, "evidence", "cvae", "d5_95_spread"), "07",
     ),
     Claim(
         "Negative control: TimesNet-Gen's records resemble their own station more than the others, at every station.",
@@ -172,7 +176,7 @@ CLAIMS = (
     Claim(
         "Plain averages of five recorded accelerograms lose ½ ln Σw² too (OpenEEW).",
         "study", "ln std less theory",
-        in_every_row("recorded", "loss less theory", lambda v: abs(v) < LOSS_BOUND, generator="control_average"), "07",
+        in_every_row("recorded", "loss less theory", lambda v: abs(v) < LOSS_BOUND, generator=ALL_RECORDINGS), "07",
     ),
     Claim(
         "On recorded stations, by five folds, TimesNet-Gen does not outscore the plain average (OpenEEW).",
@@ -230,7 +234,8 @@ def _is_number(text):
 def found(frame):
     """Markdown: how many claims hold, do not hold and cannot be tested here, and which of the paper's do not hold."""
     counts = frame["verdict"].value_counts()
-    parts = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts]
+    words = {HOLDS: "hold", FAILS: "do not hold", UNTESTED: "cannot be tested here"}
+    parts = [f"{counts[verdict]} {word}" for verdict, word in words.items() if verdict in counts]
     against = frame[(frame["of"] == "paper") & (frame["verdict"] == FAILS)]["claim"]
     text = f"**What was found.** Of {len(frame)} claims: {', '.join(parts)}."
     return text + (f" Of the paper's, these do not hold here: {' '.join(against)}" if len(against) else "")

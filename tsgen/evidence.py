@@ -192,8 +192,7 @@ def given_magnitude_and_distance(scaling_from, *frames):
     stays NaN.
     """
     columns = list(COLUMNS)
-    known = [np.isfinite(f[["magnitude", "distance_in_km"]].to_numpy(float)).all() for f in (scaling_from, *frames)]
-    if not all(known):
+    if not _scenarios_known(scaling_from, *frames):
         return [frame[columns] for frame in frames]
     shown = [name for name in columns if np.isfinite(scaling_from[name]).any()]
     scaling = residuals.Scaling.fit(scaling_from[shown], scaling_from)
@@ -201,10 +200,14 @@ def given_magnitude_and_distance(scaling_from, *frames):
     return [frame.reindex(columns=columns) for frame in left]
 
 
+def _scenarios_known(*frames):
+    return all(np.isfinite(frame[["magnitude", "distance_in_km"]].to_numpy(float)).all() for frame in frames)
+
+
 def _correlation(study, scaling_from, frame, reference):
     """Interperiod correlation of ln residuals against the reference's; empty where M and R are unknown."""
     spectral = list(SPECTRAL)
-    if not all(np.isfinite(f["magnitude"]).all() for f in (scaling_from, frame, reference)):
+    if not _scenarios_known(scaling_from, frame, reference):
         return pd.DataFrame()
     sides = [
         Sample.of(values[spectral], some)

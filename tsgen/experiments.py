@@ -27,8 +27,11 @@ N_SEEDS = 5
 
 
 def _study(name, variant, settings, given):
-    folder = runs_folder() / "experiments" / f"{name}-{settings.name}-{variant}"
-    return Study(settings, given["records"], given["stations"], folder=folder)
+    """Study of one variant, in a folder that no other experiment, profile or set of records has."""
+    records, stations = given["records"], given["stations"]
+    whose = f"-{store.key_of(str(Path(records).resolve()), stations)}" if records or stations else ""
+    folder = runs_folder() / "experiments" / f"{name}-{settings.name}{whose}-{variant}"
+    return Study(settings, records, stations, folder=folder)
 
 
 def _scores_row(study, name):
@@ -81,10 +84,7 @@ VAE_TRIALS = {
     "TimesNet-Gen's epochs and rates": {"epochs": (6, 4), "learning_rates": (3e-3, 1e-3)},
     "n_fft 128": {"n_fft": 128, "hop": 64},
     "n_fft 512": {"n_fft": 512, "hop": 256},
-    "hop a quarter": {"hop": 64},
-    "latent 32": {"latent": 32},
     "beta 0.05": {"beta": 0.05},
-    "phase weight 1": {"phase_weight": 1.0},
 }
 
 
@@ -157,10 +157,7 @@ def recorded(settings, given):
         raise ValueError("the experiment `recorded` needs recordings: --records FOLDER --stations A,B")
     study = _study("recorded", "whole", settings, given)
     rows = [_evidence_row(study, name) for name in evidence.names(study)]
-    loss = splits.loss_of_averaging(study)
-    for row in rows:
-        row |= loss if row["generator"] == "control_average" else {}
-    return rows
+    return [*rows, splits.loss_of_averaging(study)]
 
 
 def draw_recorded(settings, given, folder):

@@ -124,7 +124,7 @@ def loss_of_averaging(study):
     """One row: what plain averages of k recordings of all events lose in ln std, against theory."""
     losses = mixing.losses(generate.PlainAverage(), study.targets, study.settings.mixed_records)
     found = losses["without replacement"]
-    row = {"generator": "control_average"} | _flat("loss", found)
+    row = {"generator": "control_average, all recordings"} | _flat("loss", found)
     return row | {"theory": found["theory"], "loss less theory": found["value"] - found["theory"], "loss n": found["n"]}
 
 

@@ -98,11 +98,11 @@ def folder_key(folder):
 
 
 def write_json(path, value):
-    """Write JSON with sorted keys, moved into place whole; NaN becomes null."""
+    """Write JSON, moved into place whole; NaN becomes null."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_text(json.dumps(_plain(value), indent=1, sort_keys=True) + "\n")
+    temporary.write_text(json.dumps(_plain(value), indent=1) + "\n")
     os.replace(temporary, path)
 
 

@@ -70,11 +70,16 @@ def text(estimate, digits=2):
     value = estimate.get("value")
     if value is None or value != value:
         return "–"
-    numbers = f"{value:.{digits}f}"
+    numbers = _number(value, digits)
     low, high = estimate.get("low"), estimate.get("high")
     if low is not None and low == low:
-        numbers += f" ({low:.{digits}f} to {high:.{digits}f})"
-    return numbers.replace("-", "−") + SIGNS.get(estimate.get("verdict"), "")
+        numbers += f" ({_number(low, digits)} to {_number(high, digits)})"
+    return numbers + SIGNS.get(estimate.get("verdict"), "")
+
+
+def _number(value, digits):
+    """With a minus sign where it is below 0 as written: "-0.00" would depend on the machine's last digit."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def _column(found):
@@ -189,7 +194,8 @@ def stored_recorded(frame):
             BRIEFLY[c]: text({"value": row[c], "low": row.get(f"{c} low"), "high": row.get(f"{c} high")})
             for c in columns
         }
-        rows.append({"generator": LABELS.get(row["generator"], row["generator"])} | cells)
+        name, comma, which = row["generator"].partition(",")
+        rows.append({"generator": LABELS.get(name, name) + comma + which} | cells)
     return pd.DataFrame(rows).set_index("generator").replace("–", "")
 
 

@@ -91,7 +91,7 @@ def response_bias(study):
         ax.set(xlabel="period (s)", ylabel=AXES[statistic])
         ax.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2, 3], ["0.05", "0.1", "0.2", "0.5", "1", "2", "3"])
         ax.minorticks_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside center right")
     figure.suptitle(f"5 % damped response spectra against {_against(study)} ({kind_note(study)})", fontsize=10)
     return figure
 
@@ -106,7 +106,7 @@ def fourier_bias(study):
         ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
         ax.minorticks_off()
     axes[0].set_ylabel(AXES["median"])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside center right")
     figure.suptitle(f"Fourier amplitude against {_against(study)} ({kind_note(study)})", fontsize=10)
     return figure
 
@@ -158,7 +158,7 @@ def period_correlation(study):
             axis.minorticks_off()
         if values is expected:
             figure.colorbar(image, ax=axes[0], label=f"correlation, {titles[0]}")
-    figure.colorbar(image, ax=axes[1], label="difference")
+    figure.colorbar(image, ax=axes[1], label="difference from it")
     for ax in list(axes.flat)[len(shown) :]:
         ax.remove()
     for ax in axes[-1]:
