@@ -198,6 +198,7 @@ def test_at_smoke_every_generator_gets_every_measure(study):
     names = [tables.LABELS[name] for name in evidence.generators(study)]
     assert [tables.CEILING, *names, "chance"] == list(table.columns)
     assert (table.drop(columns="chance").loc[["PGA, bias", "D5-95, bias", "score, held-out"]] != "").all(axis=None)
+    study.negative_controls()
     kept = json.loads((study.folder / "results.json").read_text())
     entry = kept["evidence"]["timesnet"]["pga_median"]
     assert entry["low"] <= entry["value"] <= entry["high"] and entry["verdict"]

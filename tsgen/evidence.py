@@ -188,7 +188,7 @@ def _is_mixed(study, name):
 def given_magnitude_and_distance(scaling_from, *frames):
     """Residuals of each frame given magnitude, distance and station, by a scaling fitted to another frame.
 
-    Where a frame's magnitudes or distances are unknown, all come back as they are. A measure that no record shows
+    Where most magnitudes or distances of a frame are unknown, all come back as they are. A measure that no record shows
     stays NaN.
     """
     columns = list(COLUMNS)
@@ -201,7 +201,9 @@ def given_magnitude_and_distance(scaling_from, *frames):
 
 
 def _scenarios_known(*frames):
-    return all(np.isfinite(frame[["magnitude", "distance_in_km"]].to_numpy(float)).all() for frame in frames)
+    """Whether most records of each frame have a magnitude and a distance; the others are then left out."""
+    known = (np.isfinite(frame[["magnitude", "distance_in_km"]].to_numpy(float)).all(axis=1) for frame in frames)
+    return all(each.mean() > 0.5 for each in known)
 
 
 def _correlation(study, scaling_from, frame, reference):

@@ -219,6 +219,28 @@ def stored(name):
     return pd.DataFrame(content["rows"]).round(3)
 
 
+def mean_and_spread(rows):
+    """Mean and standard deviation over training seeds of each generator's scores in the rows of ``seeds``."""
+    scores = [name for name in rows.columns if "S × " in name]
+    frame = rows.groupby("generator", sort=False)[scores].agg(["mean", "std"])
+    return frame.round(3)
+
+
+def winner(rows):
+    """One sentence on the rows of ``seeds``: which of the paper's two models scores higher, and by how much."""
+    sentences = []
+    for score in ("held_out S × S", "in_sample S × S", "3S × 3S"):
+        ours, theirs = (rows[rows["generator"] == name].set_index("training seed")[score] for name in PAPER_MODELS)
+        gap = ours - theirs
+        ahead = "TimesNet-Gen" if gap.mean() > 0 else "the VAE"
+        sentences.append(
+            f"{score.replace('_', '-')}: {ahead} is ahead by {abs(gap.mean()):.3f} in the mean of {len(gap)} seeds "
+            f"(TimesNet-Gen {ours.mean():.3f} ± {ours.std():.3f}, VAE {theirs.mean():.3f} ± {theirs.std():.3f}; "
+            f"the same sign in {max((gap > 0).sum(), (gap < 0).sum())} of {len(gap)})"
+        )
+    return ". ".join(sentences) + "."
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tsgen.experiments", description=__doc__.split("\n")[0])
     parser.add_argument("name", nargs="?")
