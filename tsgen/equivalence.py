@@ -14,6 +14,7 @@ from tsgen.metrics import Estimate
 
 MEDIAN_BOUND = 0.1  # in ln units: 10 %
 SPREAD_BOUND = float(np.log(1.15))  # a spread within 15 %
+LEAST_SPREAD = 1e-4  # ln units: less is one value and its rounding (a station where k is all of the records)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _ln_std(values, weights):
     x = values - values.mean() if len(values) else values
     n = weights.sum(axis=1)
     variance = (weights @ x**2 - (weights @ x) ** 2 / np.maximum(n, 1)) / np.maximum(n - 1, 1)
-    positive = variance > 1e-12 * np.max(x**2, initial=0.0)
+    positive = variance > max(LEAST_SPREAD**2, 1e-12 * np.max(x**2, initial=0.0))
     return np.where(positive, 0.5 * np.log(np.where(positive, variance, 1.0)), np.nan)
 
 

@@ -55,13 +55,14 @@ def everything(study):
             row["score, " + protocol.replace("_", "-")] = text(scores[protocol])
         row |= _column(found[name])
         row["loss of mixing, ln std"] = _loss(forms, name)
+        row["records averaged"] = _averaged(study.generated(name).table)
         row["generated, reference"] = f"{found[name]['n']}, {found[name]['n_reference']}"
         columns[LABELS.get(name, name)] = row
     frame = pd.DataFrame(columns)
     order = ["score, held-out", "score, in-sample", "loss of mixing, ln std"]
     rest = [name for name in columns[LABELS.get(names[0], names[0])] if name not in order]
     frame = frame.reindex([*order, *rest]).fillna("")
-    frame["chance"] = pd.Series(_chance(study, names[0])).reindex(frame.index).fillna("")
+    frame["chance, or bound"] = pd.Series(_chance(study, names[0])).reindex(frame.index).fillna("")
     return frame.rename_axis("measure")
 
 
@@ -110,6 +111,15 @@ def _column(found):
     return row
 
 
+def _averaged(table):
+    """How many recordings each record was mixed from; fewer where a station has no more, and then its mixes are one."""
+    counts = table["made_from"].str.count(";") + 1
+    fewer = counts.groupby(table["station"]).max()
+    fewer = fewer[fewer < counts.max()]
+    text = str(counts.max()) if counts.max() > 1 else ""
+    return text + (f" ({', '.join(f'{n} at {station}' for station, n in fewer.items())})" if len(fewer) else "")
+
+
 def _ceiling(study, found):
     """The training recordings judged as a generator is; fresh truth for memorisation, where they are copies."""
     row = _column(found)
@@ -147,8 +157,10 @@ def _chance(study, name):
     correlation = evidence.summary(study.evidence(name)).get("correlation")
     if correlation:
         row["interperiod correlation, difference"] = f"{correlation['most']:.2f} or less if the same"
-    row["PGA, bias"] = f"bound ± {equivalence.MEDIAN_BOUND:.2f}"
-    row["PGA, spread"] = f"bound ± {equivalence.SPREAD_BOUND:.2f}"
+    if study.kind == "simulated":
+        for measure in (*AMPLITUDE, *ENERGY):
+            row[f"{WORDS[measure]}, bias"] = f"± {equivalence.MEDIAN_BOUND:.2f}"
+            row[f"{WORDS[measure]}, spread"] = f"± {equivalence.SPREAD_BOUND:.2f}"
     return row
 
 
