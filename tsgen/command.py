@@ -61,6 +61,7 @@ def options(arguments):
 
 def main(arguments):
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the same name in the home
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads wait for each other where a core is taken
     if runs := os.environ.get("TSGEN_RUNS"):
         os.environ["TSGEN_RUNS"] = os.path.abspath(runs)  # notebooks run in a folder of their own
     if arguments[:1] == ["--check"]:
