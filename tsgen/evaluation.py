@@ -96,10 +96,10 @@ def summary(study):
         ours, vae, plain = (found[name][protocol] for name in found)
         gap = ours["value"] - vae["value"]
         lines.append(
-            f"{protocol.replace('_', '-')}, TimesNet-Gen scores {ours['value']:.2f} ({ours['low']:.2f} to "
+            f"{protocol.replace('_', '-').capitalize()}, TimesNet-Gen scores {ours['value']:.2f} ({ours['low']:.2f} to "
             f"{ours['high']:.2f}), the VAE {vae['value']:.2f} ({vae['low']:.2f} to {vae['high']:.2f}): "
             f"{'TimesNet-Gen' if gap > 0 else 'the VAE'} is ahead by {abs(gap):.2f}. A plain average of five "
             f"recordings, with no network, scores {plain['value']:.2f}; the ceiling is {ours['ceiling']['value']:.2f}, "
             f"chance {ours['chance']['value']:.2f}"
         )
-    return f"**What was found** ({study.kind} records). " + "; ".join(lines) + "."
+    return f"**What was found** ({study.kind} records). " + ". ".join(lines) + "."

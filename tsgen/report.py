@@ -30,6 +30,13 @@ EXPLAINED = {
     "against the held-out ones, at these sample sizes; halves: random halves of the recordings against each other; "
     "chance: generated records shuffled over the stations. In brackets 5 to 95 %. 2S × 2S is the paper's score, "
     "of real and generated together; 3S × 3S has the reconstructed ones too.",
+    "evidence": "What the score does not see, for each generator, against held-out recordings and, where the records "
+    "are simulated, against fresh truth at the same magnitudes and distances: bias and spread of peak and spectral "
+    "acceleration, energy and duration (natural logarithms), resemblance to single training records. In brackets 5 to "
+    "95 %; notebook 07 explains each.",
+    "averaging": "The loss of amplitude by averaging k records (natural logarithm of the standard deviation of the "
+    "standardised mix), beside what theory says of incoherent records.",
+    "negative_controls": "What must fail: another station's generator, and generated records shuffled over stations.",
 }
 
 
