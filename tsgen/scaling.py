@@ -86,6 +86,13 @@ def _sweep(study):
     )
 
 
+def one_scenario(study, magnitude, distance_in_km):
+    """One row of SCENARIO at the first target station."""
+    row = {"station": study.stations[0], "magnitude": magnitude, "distance_in_km": distance_in_km}
+    row |= {"depth_in_km": DEPTH_IN_KM, "vs30_in_m_per_s": vs30_of(study, study.stations[0])}
+    return pd.DataFrame([row])
+
+
 def vs30_of(study, station):
     """Vs30 in m/s of a station, NaN where its records do not say."""
     table = study.records.table
