@@ -26,11 +26,11 @@ def test_periods_of_a_uniform_shear_frame(n):
 
 
 def test_one_elastic_storey_is_the_oscillator(records):
-    """To 1 %: the oscillator's recursion is exact, central differences of 40 steps a period are not."""
+    """To 2 %: by central differences of 40 steps a cycle is 0.1 % short, which shows after many."""
     one = ShearFrame(n_storeys=1, yield_drift=1e9)
     drift = 300 * frame.largest_drift(one, records)[..., 0]
     spectra = intensity.response_spectra(records, [0.4])[:, :2, 0] / (2 * np.pi / 0.4) ** 2
-    np.testing.assert_allclose(drift, spectra, rtol=0.01)
+    np.testing.assert_allclose(drift, spectra, rtol=0.02)
 
 
 def test_one_yielding_storey_is_the_bilinear_oscillator(records):
@@ -67,12 +67,12 @@ def test_capacity_is_where_the_limit_is_reached(records):
     given = ShearFrame()
     spectra = intensity.response_spectra(records, [given.period_in_s])[:, :2, 0]
     levels = given.yield_acceleration_in_cm_s2 * np.geomspace(0.5, 16, 24)
-    found = frame.capacity(given, records, spectra, levels, 0.01)
+    found = frame.capacity(given, records, spectra, levels, [0.01])[..., 0]
     assert np.isfinite(found).all()
     reached = frame.largest_drift(given, records, (np.exp(found) / spectra)[..., None])
     np.testing.assert_allclose(reached, 0.01, rtol=0.05)
-    assert np.isnan(frame.capacity(given, records, spectra, levels[:2], 0.05)).all()
+    assert np.isnan(frame.capacity(given, records, spectra, levels[:2], [0.05])).all()
     elastic = replace(given, yield_drift=1e9)
-    ours = frame.capacity(elastic, records, spectra, levels, 0.01)
+    ours = frame.capacity(elastic, records, spectra, levels, [0.01])[..., 0]
     per_unit = frame.largest_drift(elastic, records)[..., 0] / spectra
     np.testing.assert_allclose(ours, np.log(0.01 / per_unit), rtol=1e-6)

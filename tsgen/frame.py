@@ -57,21 +57,22 @@ def largest_drift(frame, records, scale=1.0):
     return drift / (100 * frame.storey_height_in_m)
 
 
-def capacity(frame, records, spectral_in_cm_s2, levels_in_cm_s2, limit):
-    """ln of the spectral acceleration (n, 2) at which the frame's largest drift reaches ``limit``, for E and N.
+def capacity(frame, records, spectral_in_cm_s2, levels_in_cm_s2, limits):
+    """ln of the spectral acceleration (n, 2, limits) at which the frame's largest drift reaches each limit, E and N.
 
     Each component is scaled from its own spectral_in_cm_s2 (n, 2) to the rising levels (s,), and the first crossing is
     found between levels on logarithms. NaN where no level reaches the limit, or the lowest one exceeds it.
     """
-    levels = np.asarray(levels_in_cm_s2, float)
-    drift = largest_drift(frame, records, levels / spectral_in_cm_s2[..., None])
-    found = np.full(drift.shape[:2], np.nan)
-    for place in np.ndindex(found.shape):
-        row = np.log(np.maximum.accumulate(drift[place]))
-        after = int(np.argmax(row >= np.log(limit)))
-        if row[-1] >= np.log(limit) and after > 0:
-            share = (np.log(limit) - row[after - 1]) / (row[after] - row[after - 1])
-            found[place] = np.log(levels[after - 1]) + share * np.log(levels[after] / levels[after - 1])
+    levels = np.log(np.asarray(levels_in_cm_s2, float))
+    drift = largest_drift(frame, records, np.exp(levels) / spectral_in_cm_s2[..., None])
+    drift = np.log(np.maximum.accumulate(drift, axis=2))
+    found = np.full((*drift.shape[:2], len(limits)), np.nan)
+    for *place, i in np.ndindex(found.shape):
+        row, limit = drift[tuple(place)], np.log(limits[i])
+        after = int(np.argmax(row >= limit))
+        if row[-1] >= limit and after > 0:
+            share = (limit - row[after - 1]) / (row[after] - row[after - 1])
+            found[(*place, i)] = levels[after - 1] + share * (levels[after] - levels[after - 1])
     return found
 
 

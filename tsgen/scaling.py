@@ -238,16 +238,19 @@ def _judge(study):
 def compare(study, ours, theirs):
     """``equivalence.compare`` of JUDGED, given magnitude, distance and station; stations count alike."""
     names = [name for name in JUDGED if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
-    scaling = residuals.Scaling.fit(*_both(names, ours, theirs))
-    sides = [pd.DataFrame(scaling.residuals(each[names], each), each.index, names) for each in (ours, theirs)]
-    return equivalence.compare(*sides, ours, theirs, by_station=True, n_draws=N_DRAWS, seed=study.seed)
+    left = given_scenario(names, ours, theirs)
+    return equivalence.compare(*left, ours, theirs, by_station=True, n_draws=N_DRAWS, seed=study.seed)
 
 
-def _both(names, ours, theirs):
-    """The frame that gives the scaling: the reference, with ours where it lacks a station."""
+def given_scenario(names, ours, theirs):
+    """Residuals of both frames given magnitude, distance and station, by the reference's own scaling.
+
+    Where the reference lacks a station, records of ours give its term.
+    """
     rest = ours[~ours["station"].isin(theirs["station"])]
     whole = pd.concat([theirs, rest], ignore_index=True)
-    return whole[names], whole
+    scaling = residuals.Scaling.fit(whole[names], whole)
+    return [pd.DataFrame(scaling.residuals(each[names], each), each.index, names) for each in (ours, theirs)]
 
 
 def trends(ours, theirs, seed=0):
@@ -347,11 +350,11 @@ def bins(study, name):
         ours, theirs = frame(study, "training"), evidence.measured_frame(study, "fresh-single")
     else:
         ours, theirs = frame(study, "held_out"), evidence.measured_frame(study, "held_out").dropna(subset=NEEDED)
-    scaling = residuals.Scaling.fit(*_both([name], ours, theirs))
+    sides = ours, theirs
     edges = [np.quantile(ours[column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
     mean, variance, count = np.zeros((3, 2, 4, 4))
-    for k, side in enumerate((ours, theirs)):
-        left = scaling.residuals(side[[name]], side)[:, 0]
+    for k, (side, left) in enumerate(zip(sides, given_scenario([name], *sides), strict=True)):
+        left = left[name].to_numpy()
         place = [np.clip(np.searchsorted(e, side[c], "right") - 1, 0, 3) for e, c in zip(edges, NEEDED, strict=True)]
         for i, j in np.ndindex(4, 4):
             own = left[(place[0] == i) & (place[1] == j) & np.isfinite(left)]

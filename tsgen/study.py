@@ -31,10 +31,12 @@ from tsgen import (
     objectives,
     quality,
     records,
+    scaling,
     scenario,
     simulate,
     spectrogram,
     store,
+    structure,
     timesnet,
     train,
 )
@@ -394,6 +396,24 @@ class Study:
         found = controls.negative(self)
         for part, value in found.items():
             self._note("negative_controls", part, value)
+        return found
+
+    # ---- scenarios ----
+
+    def scaling(self):
+        """Generated against true motion of a magnitude and a distance (``scaling.judged``); kept in results.json."""
+        found = scaling.judged(self)
+        self._note("scenario", "scaling", scaling.summary(found))
+        return found
+
+    def structure(self):
+        """Structural response to recorded, generated and true motion (``structure.judged``); kept in results.json."""
+        found = structure.judged(self)
+        for against, table in found.items():
+            rows = structure.fifteen_percent(table)
+            self._note(
+                "structure", against, {f"{kind}, {name}": row.to_dict() for (kind, name), row in rows.iterrows()}
+            )
         return found
 
     # ---- results ----
