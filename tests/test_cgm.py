@@ -309,3 +309,12 @@ def test_published_form_runs():
     assert model.amplitude_scale.unique().numel() == 1
     model.loss(arrays, 0, 0.0, None).backward()
     assert model.prior_rnn.weight_hh_l0.grad.abs().max() > 0
+
+
+def test_a_target_record_without_magnitude_is_no_scenario():
+    records = planted(6, stations=("SIM.01",))
+    table = records.table.assign(magnitude=[np.nan, 5, 5, 5, 5, 5], distance_in_km=[9, np.nan, 9, 9, 9, 9])
+    model = cgm.CGMGM(replace(SMALL, n_stations=1))
+    model.stations = ("SIM.01",)
+    model.end_of_phase(1, Records(records.waveforms, RATE_IN_HZ, table), None)
+    assert len(model.bank) == 4 and np.isfinite(scenario.draw(model, "SIM.01", 30)[["magnitude"]]).all().all()

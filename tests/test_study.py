@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_records import made
 
-from tsgen import config, experiments, figures
+from tsgen import config, evidence, experiments, figures
 from tsgen import study as study_module
 from tsgen.figures.__main__ import main as figures_main
 from tsgen.records import Records, event_groups
@@ -205,3 +205,12 @@ def test_profiles_are_what_the_documents_say():
         config.TimesNetSettings(1, 2, 3, 4, 5, colour="red")
     with pytest.raises(ValueError, match="form must be"):
         config.TrainingSettings(8, 1, 1, 1e-3, 1e-3, form="other")
+
+
+def test_cgm_generates_at_scenarios_of_the_training_records(study):
+    records = study.generated("cgm")
+    assert records.stations == study.stations and len(records) == 5 * study.settings.n_generated
+    known = set(zip(study.training.table["station"], study.training.table["magnitude"], strict=True))
+    assert set(zip(records.table["station"], records.table["magnitude"], strict=True)) <= known
+    assert records.table["event"].is_unique and np.isfinite(records.table["distance_in_km"]).all()
+    assert "cgm" not in evidence.generators(study) and "cgm" in study.models

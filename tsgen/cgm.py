@@ -153,8 +153,7 @@ class CGMGM(nn.Module):
         The first records that come here (the background's training part) fit the scaling. ValueError if none is left.
         """
         conditions = self._conditions(records)
-        needed = [i for i, name in enumerate(self.settings.conditions) if name in scenario.NEEDED]
-        known = conditions[:, needed].isfinite().all(1)
+        known = self._known(conditions)
         if not known.any():
             raise ValueError(f"none of {len(records)} records has a magnitude and a distance, which cgm learns from")
         records, conditions = records.take(known.numpy()), conditions[known]
@@ -165,6 +164,10 @@ class CGMGM(nn.Module):
 
     def _conditions(self, records):
         return torch.from_numpy(scenario.conditions(records.table, self.settings.conditions))
+
+    def _known(self, conditions):
+        """Mask (n,) of the records whose magnitude and distance are known, as far as the model asks for them."""
+        return conditions[:, [name in scenario.NEEDED for name in self.settings.conditions]].isfinite().all(1)
 
     def _valid(self, records):
         samples = torch.from_numpy(records.table["samples"].to_numpy(float))
@@ -229,8 +232,9 @@ class CGMGM(nn.Module):
     def end_of_phase(self, phase, records, training_settings):
         """Keep the scenarios of the target records: what ``sample`` draws from for a station."""
         if phase == 1:
-            index = self.station_index(records)
-            self.bank = torch.cat([index[:, None].double(), self._conditions(records)], 1)[index >= 0]
+            index, conditions = self.station_index(records), self._conditions(records)
+            known = (index >= 0) & self._known(conditions)
+            self.bank = torch.cat([index[:, None].double(), conditions], 1)[known]
 
     def get_extra_state(self):
         return {"bank": self.bank}

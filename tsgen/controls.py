@@ -77,13 +77,13 @@ def shuffled(study):
 
 def negative(study):
     """{"shuffled": ``shuffled``, "gaps": {"a less b": ``score_gap``}}, built once; empty with one station."""
-    keys = [study.generated_key(name) for name in study.models]
+    keys = [study.generated_key(name) for name in study.judged]
     key = store.key_of("negative", keys, study.settings, modules=(generate, hvsr, metrics, records, _this()))
 
     def build(folder):
         found = {}
         if len(study.stations) > 1:
-            known = {*study.models, *study.controls}
+            known = {*study.judged, *study.controls}
             pairs = [(a, b) for a, b in GAPS if {a, b} <= known]
             real, f0 = study.f0(study.held_out), {name: study.f0(study.generated(name)) for name in {*sum(pairs, ())}}
             gaps = {f"{a} less {b}": score_gap(study, real, f0[a], f0[b]) for a, b in pairs}

@@ -43,9 +43,9 @@ def names(study):
 
 
 def generators(study):
-    """Names of the models, each followed by its variants, and of the controls."""
-    variants = {name: [v for v, (model, _) in study.variants.items() if model == name] for name in study.models}
-    return (*(each for name in study.models for each in (name, *variants[name])), *study.controls)
+    """Names of the models that are judged, each followed by its variants, and of the controls."""
+    variants = {name: [v for v, (model, _) in study.variants.items() if model == name] for name in study.judged}
+    return (*(each for name in study.judged for each in (name, *variants[name])), *study.controls)
 
 
 # ---- what is measured ----
@@ -73,14 +73,18 @@ def fresh(study, scenarios):
     state. Half of ``settings.n_fresh`` a station each, so that ``settings.n_fresh`` are drawn in all.
     """
     table = study.generated("control_average").table if scenarios == "mixed" else study.training.table
-    n = study.settings.n_fresh // 2
-    for number, station in enumerate(study.stations):
-        own = table[table["station"] == station]
-        rows = own.iloc[np.random.default_rng([study.seed, number]).permutation(np.arange(n) % len(own))]
+    for station in study.stations:
+        rows = repeated(study, table[table["station"] == station], study.settings.n_fresh // 2)
         seed = 2 * study.seed + (scenarios == "mixed")
         yield simulate.fresh(
             study.settings.simulation, rows["station"], rows["magnitude"], rows["distance_in_km"], seed=seed
         )
+
+
+def repeated(study, own, n):
+    """``n`` rows of a station's table in random order, each as often as any other, or once more."""
+    generator = np.random.default_rng([study.seed, study.stations.index(own["station"].iloc[0])])
+    return own.iloc[generator.permutation(np.arange(n) % len(own))]
 
 
 def _measure(study, which):

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from tsgen import (
+    cgm,
     config,
     controls,
     cvae,
@@ -27,10 +28,15 @@ from tsgen import (
     generate,
     hvsr,
     metrics,
+    objectives,
     quality,
     records,
+    scaling,
+    scenario,
     simulate,
+    spectrogram,
     store,
+    structure,
     timesnet,
     train,
 )
@@ -41,8 +47,9 @@ if "OMP_NUM_THREADS" not in os.environ:
     # wait for each other: measured 5 s against 99 s for the same 20 steps (set the variable for large models on a CPU)
     torch.set_num_threads(1)
 
-MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE}
-PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares
+MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
+PARTS = {"cgm": (scenario, spectrogram, objectives)}  # modules that a model rests on beside its own
+PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_other")
 NAMES = (*MODELS, *CONTROLS)
 VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
@@ -61,6 +68,7 @@ class Study:
     """
 
     models = MODELS  # name -> class, those that reconstruct
+    judged = PAPER_MODELS  # models that ``evidence`` sets beside the controls
     variants, controls = VARIANTS, CONTROLS
 
     def __init__(self, profile="quick", records=None, stations=None, seed=0, folder=None, unit=None):
@@ -241,7 +249,7 @@ class Study:
         return self._models(name)[1]
 
     def _model_key(self, name):
-        modules = (train, sys.modules[MODELS[name].__module__])
+        modules = (train, sys.modules[MODELS[name].__module__], *PARTS.get(name, ()))
         settings = (self._model_settings(name), self._training_settings(name))
         return store.key_of(
             settings, self.settings.held_out_share, self._records_key, self.stations, self.seed, modules=modules
@@ -317,6 +325,9 @@ class Study:
             return generate.random_phase(self.training, n, self.seed)
         if name == "cvae":
             return generate.sample(self.model(name), self.stations, n=n, seed=self.seed)
+        if name == "cgm":
+            drawn = [scenario.draw(self.model(name), station, n, self.seed) for station in self.stations]
+            return generate.sample(self.model(name), scenarios=pd.concat(drawn), seed=self.seed)
         mixer, weights = VARIANTS.get(name, (name, "equal"))
         model = generate.PlainAverage() if name == "control_average" else self.model(mixer)
         mixed = generate.mix(model, self.training, n, self.settings.mixed_records, weights, seed=self.seed)
@@ -392,6 +403,24 @@ class Study:
             self._note("negative_controls", part, value)
         return found
 
+    # ---- scenarios ----
+
+    def scaling(self):
+        """Generated against true motion of a magnitude and a distance (``scaling.judged``); kept in results.json."""
+        found = scaling.judged(self)
+        self._note("scenario", "scaling", scaling.summary(found))
+        return found
+
+    def structure(self):
+        """Structural response to recorded, generated and true motion (``structure.judged``); kept in results.json."""
+        found = structure.judged(self)
+        for against, table in found.items():
+            rows = structure.fifteen_percent(table)
+            self._note(
+                "structure", against, {f"{kind}, {name}": row.to_dict() for (kind, name), row in rows.iterrows()}
+            )
+        return found
+
     # ---- results ----
 
     @property
@@ -421,7 +450,7 @@ class Study:
         self._note("stations", "table", frame.to_dict("index"))
         return frame
 
-    def score_table(self, names=NAMES):
+    def score_table(self, names=(*PAPER_MODELS, *CONTROLS)):
         """DataFrame of the scores of ``names``, one row a generator and protocol (see evaluation.score_table)."""
         return evaluation.score_table({name: self.scores(name) for name in names})
 

@@ -3,10 +3,11 @@
 import matplotlib.pyplot as plt
 from PIL import Image as Picture
 
-from tsgen.figures import data, evidence, models, paper
+from tsgen.figures import data, evidence, models, paper, scenario, structure
 from tsgen.figures.style import styled
 
-FIGURES = {name: function for module in (data, models, paper, evidence) for name, function in module.FIGURES.items()}
+MODULES = (data, models, paper, evidence, scenario, structure)
+FIGURES = {name: function for module in MODULES for name, function in module.FIGURES.items()}
 CAPTIONS = {name: " ".join(function.__doc__.split()) for name, function in FIGURES.items()}
 
 

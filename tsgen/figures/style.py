@@ -32,6 +32,7 @@ ROLES = {
     "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
     "cvae_reconstructed": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
     "cvae": Role("VAE, generated", "#D55E00", (0, (4, 1.5))),
+    "cgm": Role("CGM-GM, generated", "#8B1A4A", (0, (7, 1.5))),
     "control_average": Role("plain average", "#009E73", (0, (3, 1, 1, 1))),
     "control_bootstrap": Role("bootstrap of recordings", "#CC79A7", (0, (2, 2))),
     "control_phase": Role("random phase", "#B59F00", (0, (1, 2))),
