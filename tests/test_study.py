@@ -192,6 +192,8 @@ def test_every_experiment_runs_at_smoke(name, tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "N_SEEDS", 2)
     monkeypatch.setattr(experiments, "VAE_TRIALS", dict(list(experiments.VAE_TRIALS.items())[:2]))
     given = (recorded(tmp_path / "set"), "TK.0000,TK.0001") if name == "recorded" else ()
+    monkeypatch.setattr(experiments, "CGM_TRIALS", dict(list(experiments.CGM_TRIALS.items())[-2:]))
+    monkeypatch.setattr(experiments, "N_NETWORKS", 2)
     content = json.loads(experiments.run(name, "smoke", *given, folder=tmp_path / "results").read_text())
     assert content["command"].startswith(f"python -m tsgen.experiments {name}") and content["profile"] == "smoke"
     assert len(pd.DataFrame(content["rows"])) >= 2
