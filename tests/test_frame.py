@@ -27,7 +27,7 @@ def test_periods_of_a_uniform_shear_frame(n):
 
 def test_one_elastic_storey_is_the_oscillator(records):
     """To 2 %: by central differences of 40 steps a cycle is 0.1 % short, which shows after many."""
-    one = ShearFrame(n_storeys=1, yield_drift=1e9)
+    one = ShearFrame(n_storeys=1, period_in_s=0.4, yield_drift=1e9)
     drift = 300 * frame.largest_drift(one, records)[..., 0]
     spectra = intensity.response_spectra(records, [0.4])[:, :2, 0] / (2 * np.pi / 0.4) ** 2
     np.testing.assert_allclose(drift, spectra, rtol=0.02)
@@ -36,7 +36,7 @@ def test_one_elastic_storey_is_the_oscillator(records):
 def test_one_yielding_storey_is_the_bilinear_oscillator(records):
     spectra = intensity.response_spectra(records, [0.4])[:, :2, 0] / (2 * np.pi / 0.4) ** 2
     expected = oscillator.inelastic_displacement(records, [0.4], [4.0])[:, :, 0, 0]
-    one = ShearFrame(n_storeys=1, yield_drift=0.005)
+    one = ShearFrame(n_storeys=1, period_in_s=0.4, yield_drift=0.005)
     scale = 4 * 1.5 / spectra  # to four times the yield displacement of 1.5 cm
     drift = 300 * frame.largest_drift(one, records, scale[..., None])[..., 0]
     np.testing.assert_allclose(drift / scale, expected, rtol=0.02)

@@ -194,6 +194,8 @@ def test_every_experiment_runs_at_smoke(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
     monkeypatch.setattr(experiments, "N_SEEDS", 2)
     monkeypatch.setattr(experiments, "VAE_TRIALS", dict(list(experiments.VAE_TRIALS.items())[:2]))
+    monkeypatch.setattr(experiments, "CGM_TRIALS", dict(list(experiments.CGM_TRIALS.items())[-2:]))
+    monkeypatch.setattr(experiments, "N_NETWORKS", 2)
     content = json.loads(experiments.run(name, "smoke", folder=tmp_path).read_text())
     assert content["command"].startswith(f"python -m tsgen.experiments {name}") and content["profile"] == "smoke"
     assert len(pd.DataFrame(content["rows"])) >= 2

@@ -212,6 +212,19 @@ def judged(study):
     return study.store.cached("scaling", _key(study, "judged", ""), build, load)
 
 
+def reference(study):
+    """{"difference": ``compare``, "slopes": ``trends``} against fresh truth; recorded stations: held-out recordings."""
+    ours, theirs = _pairs(study)
+    return {"difference": compare(study, ours, theirs), "slopes": trends(ours, theirs, study.seed)}
+
+
+def _pairs(study):
+    """Frames of generated records and of what they are judged by, at the same scenarios."""
+    if study.kind == "simulated":
+        return frame(study, "training"), evidence.measured_frame(study, "fresh-single")
+    return frame(study, "held_out"), evidence.measured_frame(study, "held_out").dropna(subset=NEEDED)
+
+
 INDEX = {"slopes": ["reference", "measure"], "stations": ["station", "measure"], "beyond": ["sweep", "at"]}
 
 
@@ -352,10 +365,7 @@ def bins(study, name):
 
     ln of generated less reference given magnitude, distance and station, averaged within bins of both.
     """
-    if study.kind == "simulated":
-        ours, theirs = frame(study, "training"), evidence.measured_frame(study, "fresh-single")
-    else:
-        ours, theirs = frame(study, "held_out"), evidence.measured_frame(study, "held_out").dropna(subset=NEEDED)
+    ours, theirs = _pairs(study)
     sides = ours, theirs
     edges = [np.quantile(ours[column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
     mean, variance, count = np.zeros((3, 2, 4, 4))

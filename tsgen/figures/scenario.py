@@ -47,7 +47,7 @@ def scenario_scaling(study):
                 if ends[1] > ends[0]:
                     ax.axvspan(*ends, **OUTSIDE)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    title = f"station {study.stations[0]}, M by magnitude at 30 km, by distance at M 5.5 ({kind_note(study)})"
+    title = f"station {study.stations[0]}, by magnitude at 30 km, by distance at M 5.5 ({kind_note(study)})"
     figure.suptitle(title, fontsize=10)
     return figure
 
