@@ -74,7 +74,7 @@ def publish(run, root=ROOT):
     texts[root / "results" / "quick.json"] = results
     readme = root / "README.md"
     if readme.exists():
-        texts[readme] = summary.rewritten(readme.read_text(), json.loads(results))
+        texts[readme] = summary.of_project(root, json.loads(results))
     for path, text in texts.items():
         check_paths(text, path.name, root)
     for path, text in texts.items():  # only now, so that a refusal leaves all as it was
