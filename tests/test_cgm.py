@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from tsgen import cgm, config, generate, objectives, scenario, spectrogram, train
+from tsgen import cgm, config, gaussian, generate, objectives, scenario, spectrogram, train
 from tsgen.records import Records
 
 RATE_IN_HZ = 50.0
@@ -156,7 +156,44 @@ def test_divergence():
     values = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
     mean, log_variance, prior_mean, prior_log_variance = values
     first, second = Normal(mean, (0.5 * log_variance).exp()), Normal(prior_mean, (0.5 * prior_log_variance).exp())
-    torch.testing.assert_close(cgm.kl(*values), kl_divergence(first, second))
+    torch.testing.assert_close(gaussian.kl(*values), kl_divergence(first, second))
+
+
+@pytest.fixture
+def correlated():
+    """A model whose record's latent has a prior of which every entry of the mixing differs."""
+    torch.manual_seed(1)
+    model = cgm.CGMGM(replace(SMALL, record_latent=4))
+    torch.nn.init.normal_(model.record_prior.entries.weight, std=0.3)
+    return model
+
+
+def prior_of(model, c):
+    mean, log_variance, mixing = model.record_prior(c)
+    scale = mixing * (0.5 * log_variance).exp()[:, None]  # (batch, u, u), lower triangular
+    return MultivariateNormal(mean, scale_tril=scale)
+
+
+def test_divergence_from_a_correlated_prior(correlated):
+    c, mean, log_variance = torch.randn(5, SMALL.condition), torch.randn(5, 4), torch.randn(5, 4)
+    posterior = MultivariateNormal(mean, torch.diag_embed(log_variance.exp()))
+    found = correlated.record_divergence((mean, log_variance), c)
+    torch.testing.assert_close(found, kl_divergence(posterior, prior_of(correlated, c)))
+    alone = cgm.CGMGM(replace(SMALL, record_prior="diagonal"))
+    values = torch.randn(2, 5, 2)
+    expected = gaussian.kl(*values, *alone.record_prior(c)[:2]).sum(1)
+    torch.testing.assert_close(alone.record_divergence(tuple(values), c), expected)
+
+
+def test_draws_of_a_record_are_correlated_as_the_prior_says(correlated):
+    c = torch.randn(1, SMALL.condition)
+    drawn = correlated.draw_record(c.expand(40_000, -1), torch.randn(40_000, 4)).detach()
+    expected = prior_of(correlated, c).covariance_matrix[0].detach()
+    scale = expected.diagonal().sqrt()
+    torch.testing.assert_close(
+        torch.cov(drawn.T) / scale / scale[:, None], expected / scale / scale[:, None], atol=0.02, rtol=0
+    )
+    assert (expected / scale / scale[:, None] - torch.eye(4)).abs().max() > 0.2
 
 
 def test_std_of_a_draw():
@@ -294,6 +331,54 @@ def test_reconstruction(trained):
     np.testing.assert_allclose(again.waveforms[7:8], one, atol=1e-3 * one.std())
 
 
+def test_power_that_the_decoder_adds_is_corrected(trained):
+    """A bias planted in the decoder is found on some records and gone from what is generated for others' scenarios."""
+    model = cgm.CGMGM(trained.settings)
+    model.load_state_dict(trained.state_dict())
+    model.stations = trained.stations
+    with torch.no_grad():
+        model.decoder[-1].bias += 0.5 * torch.tensor([-1.0, 0.0, 1.0]).repeat_interleave(33)
+    records, others = planted(120, seed=2, scatter=0.3), planted(60, seed=12, scatter=0.3)
+
+    def off():
+        ours = generate.sample(model, scenarios=others.table, n=4, seed=2).waveforms
+        return np.log(ours.std(axis=2)).mean(0) - np.log(others.waveforms.std(axis=2)).mean(0)  # (component,)
+
+    assert np.ptp(off()) > 0.5
+    model.fit_level(records)
+    assert np.ptp(off()) < 0.05 and np.abs(off()).max() < 0.15  # 60 others, of scatter 0.3
+    fitted = model.level_correction.mean((1, 2))
+    torch.testing.assert_close(fitted[2] - fitted[0], model.amplitude_scale.mean(), atol=0.05, rtol=0)
+
+
+def test_what_training_was_interrupted_goes_on_to_the_same_model(tmp_path, monkeypatch):
+    settings = config.TrainingSettings(8, 2, 2, 3e-3, 3e-3, keeps_background=True)
+    sets = planted(24, seed=1, stations=("SIM.B1",)), planted(16, seed=2)
+
+    def fit(folder, seed=0):
+        torch.manual_seed(seed)
+        model = cgm.CGMGM(replace(SMALL, n_stations=2, iterations=2))
+        train.fit(model, *sets, settings, folder)
+        return model
+
+    whole, save, saved = fit(tmp_path / "whole"), train._save, []
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        saved.append(None)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "part")
+    resumed = fit(tmp_path / "part", seed=5)  # first weights, scaling and scenarios come from the checkpoint
+    expected = whole.state_dict()
+    assert torch.equal(resumed.bank, expected.pop("_extra_state")["bank"]) and len(resumed.bank) == 16
+    assert all(torch.equal(resumed.state_dict()[name], tensor) for name, tensor in expected.items())
+
+
 def test_checkpoint_keeps_scenarios_and_scaling(trained):
     copy = cgm.CGMGM(trained.settings)
     copy.load_state_dict(trained.state_dict())
@@ -318,3 +403,11 @@ def test_a_target_record_without_magnitude_is_no_scenario():
     model.stations = ("SIM.01",)
     model.end_of_phase(1, Records(records.waveforms, RATE_IN_HZ, table), None)
     assert len(model.bank) == 4 and np.isfinite(scenario.draw(model, "SIM.01", 30)[["magnitude"]]).all().all()
+
+
+def test_information_of_the_latents(trained):
+    """The record's scatter is all that differs from noise: its latent tells it, the frames' have nothing to add."""
+    told = trained.information(planted(30, seed=13, scatter=0.3))
+    assert told["record"] > 1 > told["frame"] >= 0
+    louder = trained.information(planted(30, seed=13, scatter=1.5))
+    assert louder["record"] > 1.5 * told["record"]

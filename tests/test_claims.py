@@ -159,9 +159,11 @@ def test_stored_columns_that_claims_name_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(splits, "N_FOLDS", 2)
     monkeypatch.setattr(splits, "N_SPLITS", 2)
     given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
+    monkeypatch.setattr(experiments, "N_NETWORKS", 2)
     experiments.run("evidence", "smoke", folder=tmp_path)
+    experiments.run("cgm_networks", "smoke", folder=tmp_path)
     for name in ("recorded", "folds"):
         experiments.run(name, "smoke", *given, folder=tmp_path)
     frame = claims.table({"stored": claims.stored(tmp_path)})
     read = frame[frame["why"].str.startswith("range of")]
-    assert len(read) == 6 and not frame["why"].str.contains(".json").any()
+    assert len(read) == 7 and not frame["why"].str.contains(".json").any()

@@ -186,7 +186,7 @@ def test_one_figure_from_the_command_line(study, monkeypatch, capsys):
     assert figures_main(["--list"]) == 0
 
 
-ELSEWHERE = {"evidence", "folds", "recorded"}  # run in test_claims
+ELSEWHERE = {"evidence", "folds", "recorded", "cgm_networks"}  # run in test_claims
 
 
 @pytest.mark.parametrize("name", sorted(set(experiments.EXPERIMENTS) - ELSEWHERE))

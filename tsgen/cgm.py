@@ -11,13 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from tsgen import objectives, scenario, spectrogram
+from tsgen import gaussian, objectives, scenario, spectrogram
 from tsgen.config import CGMSettings
+from tsgen.gaussian import RecordPrior, bounded, kl
 
 LOWEST_AMPLITUDE = 1e-3  # cm/s^2, below any accelerograph's noise: keeps the log of zeros finite
-OPTIONS = {"residual": ("learned", "none"), "carrier": ("griffin_lim", "noise"), "scaling": ("standard", "min_max")}
+OPTIONS = {
+    "residual": ("learned", "none"),
+    "carrier": ("griffin_lim", "noise"),
+    "scaling": ("standard", "min_max"),
+    "record_prior": ("full", "diagonal"),
+}
 FAULTS = ("window", "std", "prior")
-LOG_VARIANCE = (-8.0, 4.0)  # bounds, so that no exponential overflows
+LEVEL_DRAWS = 8  # of the prior, for each record that the level is fitted to
 
 
 class CGMGM(nn.Module):
@@ -38,6 +44,8 @@ class CGMGM(nn.Module):
         told = s.condition + s.record_latent  # what prior and decoder are told of the record
         state = s.posterior_hidden + s.condition
         self.condition_mlp = _mlp(len(s.conditions), s.hidden, s.hidden, s.condition)
+        if s.linear:
+            self.condition_linear = nn.Linear(len(s.conditions), s.condition, bias=False)
         self.posterior_rnn = nn.GRU(width + s.condition, state, batch_first=True)
         self.posterior_norm = nn.BatchNorm1d(state)
         self.posterior_heads = nn.ModuleList(_mlp(state, s.head_hidden, s.latent) for _ in range(2))
@@ -47,7 +55,9 @@ class CGMGM(nn.Module):
         if s.record_latent:
             self.record_posterior = _mlp(width + state, s.head_hidden, 2 * s.record_latent)
             self.record_spectrum = nn.Linear(told, width, bias=False)
-            self.record_prior = _mlp(s.condition, s.hidden, 2 * s.record_latent)
+            self.record_prior = RecordPrior(
+                _mlp(s.condition, s.hidden, 2 * s.record_latent), s.condition, s.record_latent, s.record_prior == "full"
+            )
         if s.residual == "learned":
             self.residual_log_std = nn.Parameter(torch.zeros(s.n_components, self.n_bins, 1))
         if s.n_stations:
@@ -58,6 +68,7 @@ class CGMGM(nn.Module):
             self.register_buffer(f"{name}_shift", torch.zeros(shape))
             self.register_buffer(f"{name}_scale", torch.ones(shape))
         self.register_buffer("scaling_fitted", torch.tensor(False))
+        self.register_buffer("level_correction", torch.zeros(s.n_components, self.n_bins, 1))
         octaves = 2.0 ** torch.arange(s.clock) * torch.pi * torch.arange(self.n_frames)[:, None] / self.n_frames
         self.register_buffer("clock", torch.cat([octaves.sin(), octaves.cos()], 1), persistent=False)  # (frame, 2k)
         self.bank = torch.zeros(0, 1 + len(s.conditions), dtype=torch.float64)  # scenarios of the training records
@@ -79,6 +90,8 @@ class CGMGM(nn.Module):
         """(batch, c) from conditions (batch, k) in their units and station (batch,); NaN counts as the mean."""
         scaled = ((conditions - self.condition_shift) / self.condition_scale).nan_to_num(0.0)
         c = self.condition_mlp(scaled)
+        if self.settings.linear:
+            c = c + self.condition_linear(scaled)
         return c + self._of_station("station_embedding", station) if self.settings.n_stations else c
 
     def _of_station(self, name, station):
@@ -95,26 +108,28 @@ class CGMGM(nn.Module):
         if self.settings.record_latent:
             mean = (torch.cat([frames, state], 2) * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
             record = self.record_posterior(mean).chunk(2, 1)
-        return _bounded(frame), _bounded(record)
+        return bounded(frame), bounded(record)
 
-    def prior_of_record(self, c):
-        """(mean, log variance) of the record's latent, (batch, u) each."""
-        if not self.settings.record_latent:
-            return torch.zeros(2, len(c), 0, device=c.device)
-        return _bounded(self.record_prior(c).chunk(2, 1))
+    def draw_record(self, c, noise):
+        """Record's latent (batch, u) from its prior; noise (batch, u) standard normal."""
+        return self.record_prior.draw(c, noise, self.draw) if self.settings.record_latent else noise
+
+    def record_divergence(self, record, c):
+        """(batch,) KL of a record's posterior (mean, log variance) from its prior."""
+        return self.record_prior.divergence(*record, c) if self.settings.record_latent else torch.zeros_like(c[:, 0])
 
     def prior(self, z, told):
         """(mean, log variance) a frame given the frames before it: one call over a known sequence z."""
         before = torch.cat([torch.zeros_like(z[:, :1]), z[:, :-1]], 1)
         state = self.prior_rnn(torch.cat([before, told[:, None].expand(-1, self.n_frames, -1)], 2))[0]
-        return _bounded(tuple(head(state) for head in self.prior_heads))
+        return bounded(tuple(head(state) for head in self.prior_heads))
 
     def roll_prior(self, told, noise):
         """(z, (mean, log variance)) of the prior on its own samples; noise (batch, frame, z) standard normal."""
         z, state, found = torch.zeros_like(noise[:, 0]), None, []
         for now in noise.unbind(1):
             output, state = self.prior_rnn(torch.cat([z, told], 1)[:, None], state)
-            mean, log_variance = _bounded(tuple(head(output[:, 0]) for head in self.prior_heads))
+            mean, log_variance = bounded(tuple(head(output[:, 0]) for head in self.prior_heads))
             z = self.draw(mean, log_variance, now)
             found.append((z, mean, log_variance))
         z, mean, log_variance = (torch.stack(part, 1) for part in zip(*found, strict=True))
@@ -133,8 +148,9 @@ class CGMGM(nn.Module):
 
     def draw(self, mean, log_variance, noise):
         """A sample; the fault "std" takes half the variance for the standard deviation, as the public code does."""
-        std = 0.5 * log_variance.exp() if "std" in self.settings.faults else (0.5 * log_variance).exp()
-        return mean + std * noise
+        if "std" in self.settings.faults:
+            return mean + 0.5 * log_variance.exp() * noise
+        return gaussian.draw(mean, log_variance, noise)
 
     # ---- training (the protocol of train.fit) ----
 
@@ -210,7 +226,7 @@ class CGMGM(nn.Module):
         mask = valid[:, None, None]
         count = valid.sum() * s.n_components * self.n_bins
         divergence = s.beta * (kl(*frame, *prior).sum(2) * valid).sum()
-        divergence = divergence + kl(*record, *self.prior_of_record(c)).sum()
+        divergence = divergence + s.record_beta * self.record_divergence(record, c).sum()
         terms = {"error": self._error(found, truth, mask) / count, "divergence": divergence / count}
         power = (2 * (found - spectrogram.ln_mean(self.n_bins, found.device))).exp() * mask
         seconds = s.hop / s.sampling_rate_in_hz
@@ -230,11 +246,51 @@ class CGMGM(nn.Module):
 
     @torch.no_grad()
     def end_of_phase(self, phase, records, training_settings):
-        """Keep the scenarios of the target records: what ``sample`` draws from for a station."""
+        """Keep the scenarios of the target records, what ``sample`` draws from for a station; fit the level."""
         if phase == 1:
             index, conditions = self.station_index(records), self._conditions(records)
             known = (index >= 0) & self._known(conditions)
             self.bank = torch.cat([index[:, None].double(), conditions], 1)[known]
+            if self.settings.corrected:
+                self.fit_level(records)
+
+    @torch.no_grad()
+    def fit_level(self, records):
+        """Correction of the level of generated records, a component and bin: what is added to their power, ln units.
+
+        Power within an octave, in two parts. Decoding and inverting add at the lowest bins, where windows smear a steep
+        spectrum (+0.4 at 0 Hz, +0.1 at 0.3 Hz). Latents of the prior take away: they lie beside the posterior's, their
+        spectra are smoother, and less stands in the peaks that rule a band.
+        """
+        self.eval()
+        self.level_correction.zero_()
+        found = []
+        for x, names, (c, station, frame, record) in self._encoded(records):
+            level = self.decode(frame[0], torch.cat([c, record[0]], 1), station)
+            inverted = torch.from_numpy(self.waves(level, [spectrogram.generator(*name) for name in names]))
+            change = self._ln_power(self.log_amplitude(inverted.to(x.device)))
+            change -= self._ln_power(self.log_amplitude(x))
+            for k in range(LEVEL_DRAWS):
+                drawn = self.generate_level(c, station, [spectrogram.generator("level", k, *name) for name in names])
+                change += (self._ln_power(drawn) - self._ln_power(level)) / LEVEL_DRAWS
+            found.append(change)
+        self.level_correction.copy_(0.5 * torch.cat(found).mean(0)[..., None])
+
+    def _ln_power(self, log_amplitude):
+        """(batch, component, bin) ln of the power over all frames and an octave about the bin."""
+        place = torch.arange(self.n_bins, device=log_amplitude.device).clamp_min(0.5)
+        octave = ((place / place[:, None]).log2().abs() <= 0.5).float()
+        return ((2 * log_amplitude).logsumexp(3)[:, :, None] + octave.log()).logsumexp(3)
+
+    @torch.no_grad()
+    def information(self, records):
+        """{"frame", "record"}: nats that the posterior of a frame, or of a record, tells beyond the prior; mean."""
+        self.eval()
+        found = []
+        for _, _, (c, _, frame, record) in self._encoded(records):
+            prior = self.prior(frame[0], torch.cat([c, record[0]], 1))
+            found.append(torch.stack([kl(*frame, *prior).sum(2).mean(1), self.record_divergence(record, c)]))
+        return dict(zip(("frame", "record"), torch.cat(found, 1).mean(1).tolist(), strict=True))
 
     def get_extra_state(self):
         return {"bank": self.bank}
@@ -244,21 +300,33 @@ class CGMGM(nn.Module):
 
     # ---- records ----
 
-    @torch.no_grad()
-    def reconstruct(self, records):
-        """Waveforms (n, 3, t) in cm/s²: posterior means decoded, with a phase that follows from the record's name."""
-        self.eval()
-        out = []
+    def _encoded(self, records):
+        """Yield (waveforms, names, (c, station, posterior a frame, posterior a record)) of records, BATCH at once."""
         for rows in scenario.batches(len(records)):
             part = records.take(rows)
             x = torch.from_numpy(np.ascontiguousarray(part.waveforms)).to(self.clock.device)
             station = self.station_index(part).to(x.device)
             c = self.embed(self._conditions(part).to(x), station)
-            frame, record = self.posterior(self.frames(self.log_amplitude(x)), c, self._valid(part).to(x.device))
+            found = self.posterior(self.frames(self.log_amplitude(x)), c, self._valid(part).to(x.device))
+            yield x, list(zip(part.table["station"], part.table["event"], strict=True)), (c, station, *found)
+
+    @torch.no_grad()
+    def reconstruct(self, records):
+        """Waveforms (n, 3, t) in cm/s²: posterior means decoded, with a phase that follows from the record's name."""
+        self.eval()
+        out = []
+        for _, names, (c, station, frame, record) in self._encoded(records):
             level = self.decode(frame[0], torch.cat([c, record[0]], 1), station)
-            names = zip(part.table["station"], part.table["event"], strict=True)
             out.append(self.waves(level, [spectrogram.generator(*name) for name in names], spread=False))
         return np.concatenate(out)
+
+    def generate_level(self, c, station, generators):
+        """Mean ln amplitude (batch, component, bin, frame), ln cm/s², of latents drawn from both priors; corrected."""
+        u_noise = spectrogram.normal(generators, self.settings.record_latent).to(c.device)
+        z_noise = spectrogram.normal(generators, self.n_frames, self.settings.latent).to(c.device)
+        told = torch.cat([c, self.draw_record(c, u_noise)], 1)
+        level = self.decode(self.roll_prior(told, z_noise)[0], told, station)
+        return level - self.level_correction
 
     def waves(self, level, generators, spread=True):
         """(n, 3, t) float32 motion whose mean ln amplitude is ``level`` (n, component, bin, frame).
@@ -298,6 +366,8 @@ def published():
         n_components=1,
         conditions=("magnitude", *place),
         record_latent=0,
+        linear=False,
+        corrected=False,
         clock=0,
         residual="none",
         scaling="min_max",
@@ -313,6 +383,7 @@ def parameter_count(settings):
     width, told = s.n_components * (s.n_fft // 2 + 1), s.condition + s.record_latent
     state = s.posterior_hidden + s.condition
     count = _mlp_count(len(s.conditions), s.hidden, s.hidden, s.condition)
+    count += s.linear * len(s.conditions) * s.condition
     count += 3 * state * (width + s.condition + state + 2) + 2 * state  # three gates, two biases; batch norm
     count += 2 * _mlp_count(state, s.head_hidden, s.latent)
     count += 3 * s.hidden * (s.latent + told + s.hidden + 2) + 2 * _mlp_count(s.hidden, s.latent)
@@ -320,14 +391,9 @@ def parameter_count(settings):
     if s.record_latent:
         count += _mlp_count(width + state, s.head_hidden, 2 * s.record_latent) + told * width
         count += _mlp_count(s.condition, s.hidden, 2 * s.record_latent)
+        pairs = s.record_latent * (s.record_latent - 1) // 2
+        count += (s.record_prior == "full") * (s.condition + 1) * pairs
     return count + (s.residual == "learned") * width + s.n_stations * (s.condition + width)
-
-
-def kl(mean, log_variance, prior_mean, prior_log_variance):
-    """Kullback-Leibler divergence of two diagonal Gaussians, one value a dimension."""
-    ratio = (log_variance - prior_log_variance).exp()
-    distance = (mean - prior_mean).square() * (-prior_log_variance).exp()
-    return 0.5 * (ratio + distance - 1 - (log_variance - prior_log_variance))
 
 
 def _mlp(*sizes):
@@ -339,11 +405,6 @@ def _mlp(*sizes):
 
 def _mlp_count(*sizes):
     return sum((a + 1) * b for a, b in pairwise(sizes))
-
-
-def _bounded(gaussian):
-    mean, log_variance = gaussian
-    return mean, log_variance.clamp(*LOG_VARIANCE)
 
 
 def _check(settings):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tsgen import equivalence, evidence, experiments
+from tsgen import equivalence, evidence, experiments, scaling
 from tsgen.rules import (
     FAILS,
     HOLDS,
@@ -35,7 +35,7 @@ from tsgen.rules import (
 SCORE_BOUND = 0.05  # a gap in score below it is no gap: half the width of a score's interval at quick
 STACK_BOUND = 0.05  # of R²: unseen recordings differ by less
 ALL_RECORDINGS = "control_average, all recordings"
-STORED = ("evidence", "recorded", "recorded-folds")
+STORED = ("evidence", "recorded", "recorded-folds", "cgm_networks")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Claim:
 
 BIAS, SPREAD = equivalence.MEDIAN_BOUND, equivalence.SPREAD_BOUND
 GAPS = ("negative_controls", "gaps")
+SCENARIO = ("scenario", "scaling")
 OURS, MENDED = ("evidence", "timesnet"), ("evidence", "timesnet_energy")
 
 CLAIMS = (
@@ -188,6 +189,46 @@ CLAIMS = (
         "study", "R², less that of held-out",
         in_every_row("recorded-folds", "r2 low", lambda v: v > STACK_BOUND, generator="timesnet"), "07",
     ),
+    Claim(
+        "Given magnitude, distance and station, the PGA of CGM-GM's records is unbiased.",
+        "study", "ln ratio to fresh truth", inside(BIAS, *SCENARIO, "fresh_pga_median"), "08",
+    ),
+    Claim(
+        "Given magnitude, distance and station, their PGA scatters as the truth does.",
+        "study", "ln ratio of standard deviations", inside(SPREAD, *SCENARIO, "fresh_pga_spread"), "08",
+    ),
+    Claim(
+        "At every period their response spectra are unbiased.",
+        "study", "periods", all_of_n(*SCENARIO, "fresh_periods_median"), "08",
+    ),
+    Claim(
+        "At every period their response spectra scatter as the truth does.",
+        "study", "periods", all_of_n(*SCENARIO, "fresh_periods_spread"), "08",
+    ),
+    Claim(
+        "The bias of CGM-GM's PGA has no trend with magnitude.",
+        "study", "slope a magnitude unit", inside(BIAS, *SCENARIO, "fresh_pga_slope_magnitude"), "08",
+    ),
+    Claim(
+        "The bias of CGM-GM's PGA has no trend with distance.",
+        "study", "slope a unit of ln distance", inside(BIAS, *SCENARIO, "fresh_pga_slope_ln_distance"), "08",
+    ),
+    Claim(
+        "The recordings that CGM-GM learned from fix the trend with magnitude to within the bound.",
+        "study", "slope a magnitude unit", inside(BIAS, *SCENARIO, "recorded_pga_slope_magnitude"), "08",
+    ),
+    Claim(
+        "On each of eight other networks the bias of CGM-GM's PGA is below the bound.",
+        "study", "ln ratio to fresh truth", in_every_row("cgm_networks", "PGA median", lambda v: abs(v) < BIAS), "08",
+    ),
+    Claim(
+        "Structures respond to CGM-GM's motion as to true motion, within 15 % in every median.",
+        "study", "medians", all_of_n("scenario", "structure", "fresh_medians"), "09",
+    ),
+    Claim(
+        "Structural response scatters as under true motion, within 15 % in every measure.",
+        "study", "spreads", all_of_n("scenario", "structure", "fresh_spreads"), "09",
+    ),
 )  # fmt: skip
 
 
@@ -203,6 +244,9 @@ def gathered(study):
         study.scores(name)
     study.averaging()
     study.negative_controls()
+    if scaling.possible(study):
+        study.scaling()
+        study.structure()
     return study.results | {"stored": stored()}
 
 

@@ -143,6 +143,9 @@ class CGMSettings:
     n_stations: int = 0  # size of the station embedding; Study sets it to the number of targets
     latent: int = 32  # z, a frame
     record_latent: int = 8  # the same for all frames: source strength, shift of f0; 0 is published
+    record_prior: str = "full"  # covariance of its prior, by condition; "diagonal" draws records too much alike
+    linear: bool = True  # a linear path beside the condition MLP: scaling is nearly linear in magnitude and ln distance
+    corrected: bool = True  # for the power that drawing, decoding and inverting add, as found on training records
     hidden: int = 32  # h: condition MLP and prior
     condition: int = 16  # c
     posterior_hidden: int = 128  # c is added
@@ -155,6 +158,7 @@ class CGMSettings:
     scaling: str = "standard"  # a bin and component; "min_max", one for all, is published
     faults: tuple[str, ...] = ()  # of the public code, to measure each: "window", "std", "prior"
     beta: float = 3.5  # of the frames' divergence: overlapping windows hold each value 3.5 times; published 0.2
+    record_beta: float = 3.5  # of the record's, for the same reason
     spectral_weight: float = 0.0  # of the objectives beside the bound, each an ablation
     envelope_weight: float = 0.0
     duration_weight: float = 0.0
@@ -162,7 +166,11 @@ class CGMSettings:
     epochs: tuple[int, int] = (30, 40)  # of phase 0 and phase 1; 20 at 1e-3 leave the stations' levels 0.2 off
     learning_rates: tuple[float, float] = (6e-3, 3e-3)
 
-    recipe = _own_recipe
+    keeps_background: bool = False  # in phase 1: trends come nearer the truth, sites blur (notebook 08: trials)
+
+    def recipe(self, training):
+        """``training`` with this model's own batch, epochs, learning rates and records of phase 1."""
+        return replace(_own_recipe(self, training), keeps_background=self.keeps_background)
 
 
 @dataclass(frozen=True)
@@ -178,6 +186,7 @@ class TrainingSettings:
     gradient_clip: float = 1.0  # as released
     form: str = "paper"  # station one-hot, phase 1 on the targets; "released": none, phase 1 on the background
     loss: str = "standardised"  # error over each record's std; "raw" is released and lets the strongest records rule
+    keeps_background: bool = False  # phase 1 on the background and the targets: what all stations share is kept
     validation_share: float = 0.2  # of the background: its loss is recorded, nothing is fitted to it (as released)
     seed: int = 0
 

@@ -1,10 +1,13 @@
-"""What magnitude, distance and station leave of ln intensity: residuals, and how they correlate between periods."""
+"""What magnitude, distance and station leave of ln intensity: residuals, their trends, and how periods correlate."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from tsgen.equivalence import estimate_of, event_weights
+from tsgen.equivalence import MEDIAN_BOUND, Sample, estimate_of, event_weights, verdict
+
+PREDICTORS = ("magnitude", "ln_distance")  # of ln intensity, beside the station
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,53 @@ class Scaling:
             raise ValueError(f"no station term for {', '.join(new)}; there are {', '.join(self.stations)}")
         code, slopes = _predictors(table, self.stations)
         return np.asarray(ln_values, float) - self.coefficients[code] - slopes @ self.coefficients[-2:]
+
+
+def given_scenario(names, ours, theirs):
+    """Residuals of both frames given magnitude, distance and station, by the reference's own scaling.
+
+    Where the reference lacks a station, records of ours give its term.
+    """
+    rest = ours[~ours["station"].isin(theirs["station"])]
+    whole = pd.concat([theirs, rest], ignore_index=True)
+    scaling = Scaling.fit(whole[names], whole)
+    return [pd.DataFrame(scaling.residuals(each[names], each), each.index, names) for each in (ours, theirs)]
+
+
+def trends(names, ours, theirs, n_draws=400, seed=0):
+    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: DataFrame by measure, with intervals.
+
+    Each frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events. The verdict is
+    "equivalent" where the interval lies within MEDIAN_BOUND: a unit of either then moves the ratio by less than 10 %.
+    A measure with ten values or fewer on a side is left out.
+    """
+    rows = {}
+    for name in names:
+        known = [np.isfinite(side[name].to_numpy(float)) for side in (ours, theirs)]
+        if not all(k.sum() > 10 for k in known):
+            continue
+        sides = [side[k] for side, k in zip((ours, theirs), known, strict=True)]
+        samples = [Sample.of(side[name], side) for side in sides]
+        weights = event_weights(*samples, n_draws, seed)
+        first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
+        row = {}
+        for i, part in enumerate(PREDICTORS):
+            estimate = estimate_of(first[:, i] - second[:, i])
+            row |= {part: estimate.value, f"{part}_low": estimate.low, f"{part}_high": estimate.high}
+            row[f"{part}_verdict"] = verdict(estimate, MEDIAN_BOUND)
+        rows[name] = row | {"n": len(sides[0]), "n_reference": len(sides[1])}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _slopes(values, table, weights):
+    """(draws, 2) slopes with magnitude and ln distance, by least squares under each row of the weights (draws, n)."""
+    stations = np.unique(table["station"])
+    terms = table["station"].to_numpy()[:, None] == stations
+    design = np.column_stack([terms, table["magnitude"] - 5.0, np.log(table["distance_in_km"] / 30.0)]).astype(float)
+    left = np.einsum("dn,ni,nj->dij", weights.astype(float), design, design, optimize=True)
+    right = weights @ (design * values[:, None])
+    left += 1e-9 * np.eye(design.shape[1])  # a draw may miss a small station: its own term is then 0
+    return np.linalg.solve(left, right[..., None])[:, -2:, 0]
 
 
 def interperiod_correlation(residuals, weights=None):

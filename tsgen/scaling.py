@@ -60,6 +60,12 @@ def scenarios(study, which):
     return rows.reset_index(drop=True).assign(**sites)
 
 
+def possible(study):
+    """Whether there is a record with magnitude and distance to train on, and one to compare with."""
+    tables = (some.table.reindex(columns=NEEDED) for some in (study.training, study.held_out))
+    return all(np.isfinite(table.to_numpy(float)).all(axis=1).any() for table in tables)
+
+
 def _known(table):
     """SCENARIO of the rows with magnitude and distance; ValueError where there are none."""
     table = table.reindex(columns=SCENARIO)
@@ -158,11 +164,26 @@ def frame(study, which, of="generated"):
     def build(folder):
         rows = scenarios(study, which)
         some = generated(study, rows) if of == "generated" else truth(study, rows)
-        found = measured.measures(some, study.settings.window.before_p_in_s)
+        found = _measured(study, some)
         found[["p_onset", "s_onset"]] = arrivals.onsets(some)
-        pd.concat([some.table[[*SCENARIO, "event"]], found], axis=1).to_csv(folder / "measures.csv", index=False)
+        found.to_csv(folder / "measures.csv", index=False)
 
     return study.store.cached(f"scaling-{which}-{of}", _key(study, which, of), build, _load)
+
+
+def learned(study):
+    """``evidence.measured_frame`` of all that CGM-GM learns from: training recordings and the background's."""
+
+    def build(folder):
+        _measured(study, study.background).to_csv(folder / "measures.csv", index=False)
+
+    background = study.store.cached("scaling-background", _key(study, "background", "recorded"), build, _load)
+    return pd.concat([evidence.measured_frame(study, "training"), background], ignore_index=True)
+
+
+def _measured(study, some):
+    identity = some.table[[*SCENARIO, "event"]].reset_index(drop=True)
+    return pd.concat([identity, measured.measures(some, study.settings.window.before_p_in_s)], axis=1)
 
 
 def grid_frame(study):
@@ -195,10 +216,12 @@ def judged(study):
     """All that notebook 08 says in numbers: a dict of DataFrames, built once.
 
     "fresh" and "held_out": medians and spreads of JUDGED (``equivalence.compare``) against fresh truth at the training
-    records' scenarios, and against held-out recordings at theirs; "slopes": trend of the difference with magnitude and
-    ln distance; "stations": by station; "unseen": at stations no model has seen, where the site is told by Vs30 alone
-    (interval over stations); "beyond": the sweep by scenario, and whether training reached it; "onsets". Recorded
-    stations have "held_out", "slopes" and "stations" alone. A part without enough records is left out.
+    records' scenarios, and against held-out recordings at theirs; "recorded": the training recordings against fresh
+    truth, so what a generator that followed them exactly would be off by; "slopes": trends of all three differences
+    with magnitude and ln distance; "stations": by station; "unseen": at stations no model has seen, where the site is
+    told by Vs30 alone (interval over stations); "beyond": the sweep by scenario, and whether training reached it;
+    "onsets". Recorded stations have "held_out", "slopes" and "stations" alone. A part without enough records is left
+    out.
     """
 
     def build(folder):
@@ -215,7 +238,8 @@ def judged(study):
 def reference(study):
     """{"difference": ``compare``, "slopes": ``trends``} against fresh truth; recorded stations: held-out recordings."""
     ours, theirs = _pairs(study)
-    return {"difference": compare(study, ours, theirs), "slopes": trends(ours, theirs, study.seed)}
+    slopes = residuals.trends(SLOPES, ours, theirs, N_DRAWS, study.seed)
+    return {"difference": compare(study, ours, theirs), "slopes": slopes}
 
 
 def _pairs(study):
@@ -225,7 +249,7 @@ def _pairs(study):
     return frame(study, "held_out"), evidence.measured_frame(study, "held_out").dropna(subset=NEEDED)
 
 
-INDEX = {"slopes": ["reference", "measure"], "stations": ["station", "measure"], "beyond": ["sweep", "at"]}
+INDEX = {"slopes": ["of", "measure"], "stations": ["station", "measure"], "beyond": ["sweep", "at"]}
 
 
 def _judge(study):
@@ -234,15 +258,19 @@ def _judge(study):
     if study.kind == "simulated":
         pairs["fresh"] = frame(study, "training"), evidence.measured_frame(study, "fresh-single")
     pairs["held_out"] = at_held_out, held_out
-    found, slopes = {}, {}
-    for name, (ours, theirs) in pairs.items():
-        found[name] = compare(study, ours, theirs)
-        slopes |= {(name, measure): row.to_dict() for measure, row in trends(ours, theirs, study.seed).iterrows()}
-    found["slopes"] = _indexed(slopes, "slopes")
+    found = {name: compare(study, *pair) for name, pair in pairs.items()}
     found["stations"] = by_station(study, *next(iter(pairs.values())))
     if study.kind == "simulated":
-        sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
-        found["unseen"] = compare(study, *(side.assign(event=side["station"]) for side in sides))
+        fresh, own = pairs["fresh"][1], evidence.measured_frame(study, "training")
+        found["recorded"] = compare(study, own, fresh)
+        beside = by_station(study, own, fresh)[["median", "spread"]].add_prefix("recorded_")
+        found["stations"] = found["stations"].join(beside)
+        pairs["recorded"] = learned(study), fresh
+    slopes = {name: residuals.trends(SLOPES, *pair, N_DRAWS, study.seed) for name, pair in pairs.items()}
+    rows = {(name, measure): row.to_dict() for name, each in slopes.items() for measure, row in each.iterrows()}
+    found["slopes"] = _indexed(rows, "slopes")
+    if study.kind == "simulated":
+        found["unseen"] = unseen(study)
         found["beyond"] = beyond(study)
         found["onsets"] = onsets(study)
     return {part: table for part, table in found.items() if len(table)}
@@ -257,52 +285,14 @@ def _indexed(rows, part):
 def compare(study, ours, theirs):
     """``equivalence.compare`` of JUDGED, given magnitude, distance and station; stations count alike."""
     names = [name for name in JUDGED if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
-    left = given_scenario(names, ours, theirs)
+    left = residuals.given_scenario(names, ours, theirs)
     return equivalence.compare(*left, ours, theirs, by_station=True, n_draws=N_DRAWS, seed=study.seed)
 
 
-def given_scenario(names, ours, theirs):
-    """Residuals of both frames given magnitude, distance and station, by the reference's own scaling.
-
-    Where the reference lacks a station, records of ours give its term.
-    """
-    rest = ours[~ours["station"].isin(theirs["station"])]
-    whole = pd.concat([theirs, rest], ignore_index=True)
-    scaling = residuals.Scaling.fit(whole[names], whole)
-    return [pd.DataFrame(scaling.residuals(each[names], each), each.index, names) for each in (ours, theirs)]
-
-
-def trends(ours, theirs, seed=0):
-    """DataFrame by measure: slope of ln(ours / theirs) per magnitude unit and per unit of ln distance, with intervals.
-
-    Each side's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events.
-    """
-    rows = {}
-    for name in SLOPES:
-        known = [np.isfinite(side[name].to_numpy(float)) for side in (ours, theirs)]
-        if not all(k.sum() > 10 for k in known):
-            continue
-        sides = [side[k] for side, k in zip((ours, theirs), known, strict=True)]
-        samples = [Sample.of(side[name], side) for side in sides]
-        weights = equivalence.event_weights(*samples, N_DRAWS, seed)
-        first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
-        row = {}
-        for i, part in enumerate(("magnitude", "ln_distance")):
-            estimate = equivalence.estimate_of(first[:, i] - second[:, i])
-            row |= {part: estimate.value, f"{part}_low": estimate.low, f"{part}_high": estimate.high}
-        rows[name] = row | {"n": len(sides[0]), "n_reference": len(sides[1])}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _slopes(values, table, weights):
-    """(draws, 2) slopes with magnitude and ln distance, by least squares under each row of the weights (draws, n)."""
-    stations = np.unique(table["station"])
-    terms = table["station"].to_numpy()[:, None] == stations
-    design = np.column_stack([terms, table["magnitude"] - 5.0, np.log(table["distance_in_km"] / 30.0)]).astype(float)
-    left = np.einsum("dn,ni,nj->dij", weights.astype(float), design, design, optimize=True)
-    right = weights @ (design * values[:, None])
-    left += 1e-9 * np.eye(design.shape[1])  # a draw may miss a small station: its own term is then 0
-    return np.linalg.solve(left, right[..., None])[:, -2:, 0]
+def unseen(study):
+    """``compare`` with the truth at stations that no model has seen; the interval is over stations."""
+    sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
+    return compare(study, *(side.assign(event=side["station"]) for side in sides))
 
 
 def by_station(study, ours, theirs):
@@ -369,7 +359,7 @@ def bins(study, name):
     sides = ours, theirs
     edges = [np.quantile(ours[column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
     mean, variance, count = np.zeros((3, 2, 4, 4))
-    for k, (side, left) in enumerate(zip(sides, given_scenario([name], *sides), strict=True)):
+    for k, (side, left) in enumerate(zip(sides, residuals.given_scenario([name], *sides), strict=True)):
         left = left[name].to_numpy()
         place = [np.clip(np.searchsorted(e, side[c], "right") - 1, 0, 3) for e, c in zip(edges, NEEDED, strict=True)]
         for i, j in np.ndindex(4, 4):
@@ -383,10 +373,10 @@ def bins(study, name):
 def summary(found):
     """Flat dict of ``judged`` for results.json: verdicts counted, and the entries of PGA and the worst period."""
     row = {}
-    for part in ("fresh", "held_out", "unseen"):
+    for part in ("fresh", "held_out", "unseen", "recorded"):
         if part not in found:
             continue
-        table, signed = found[part], part == "fresh"
+        table, signed = found[part], part in ("fresh", "recorded")
         spectral = table.loc[[name for name in SPECTRAL if name in table.index]].dropna(subset=["median"])
         for statistic in ("median", "spread"):
             row[f"{part}_pga_{statistic}"] = entry(table.loc["pga"], statistic, signed)
@@ -397,10 +387,9 @@ def summary(found):
                 worst = spectral.loc[spectral[statistic].abs().idxmax()]
                 row[f"{part}_worst_period_{statistic}"] = entry(worst, statistic, signed) | {"measure": worst.name}
         row[f"{part}_d5_95_median"] = entry(table.loc["d5_95"], "median", signed)
-    for (reference, name), values in found["slopes"].iterrows() if "slopes" in found else ():
-        for part in ("magnitude", "ln_distance"):
-            ends = {end: values[f"{part}_{end}"] for end in ("low", "high")}
-            row[f"{reference}_{name}_slope_{part}"] = {"value": values[part], **ends}
+    for (of, name), values in found["slopes"].iterrows() if "slopes" in found else ():
+        for part in residuals.PREDICTORS:
+            row[f"{of}_{name}_slope_{part}"] = entry(values, part, of != "held_out")
     return row
 
 

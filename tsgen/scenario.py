@@ -63,12 +63,8 @@ def sample(model, scenarios, n=1, seed=0):
     waveforms = np.empty((len(table), 3, s.n_samples), np.float32)
     for part in batches(len(table)):
         generators = [spectrogram.generator(seed, *order[i]) for i in part]
-        u_noise = spectrogram.normal(generators, s.record_latent).to(device)
-        z_noise = spectrogram.normal(generators, model.n_frames, s.latent).to(device)
         c = model.embed(given[part], station[part])
-        told = torch.cat([c, model.draw(*model.prior_of_record(c), u_noise)], 1)
-        z = model.roll_prior(told, z_noise)[0]
-        waveforms[part] = model.waves(model.decode(z, told, station[part]), generators)
+        waveforms[part] = model.waves(model.generate_level(c, station[part], generators), generators)
     return Records(waveforms, s.sampling_rate_in_hz, _table(model, table, seed))
 
 

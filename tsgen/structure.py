@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from tsgen import arrivals, equivalence, evidence, frame, intensity, oscillator, scaling, simulate, store
+from tsgen import arrivals, equivalence, evidence, frame, intensity, oscillator, residuals, scaling, simulate, store
 
 PERIODS_IN_S = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0])
 STRENGTH_FACTORS = (2, 4, 6)
@@ -113,7 +113,7 @@ def compare(study, ours, theirs):
     """``equivalence.compare`` given magnitude, distance and station, with 15 % as the bound of medians as well."""
     every = (*ELASTIC, *RATIOS, *CAPACITIES)
     names = [name for name in every if min(np.isfinite(side[name]).sum() for side in (ours, theirs)) > 2]
-    left = scaling.given_scenario(names, ours, theirs)
+    left = residuals.given_scenario(names, ours, theirs)
     found = equivalence.compare(*left, ours, theirs, by_station=True, n_draws=scaling.N_DRAWS, seed=study.seed)
     for name, row in found.iterrows():
         median = equivalence.Estimate(row["median"], row["median_low"], row["median_high"], 0)

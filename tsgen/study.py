@@ -25,6 +25,7 @@ from tsgen import (
     evaluation,
     evidence,
     formats,
+    gaussian,
     generate,
     hvsr,
     metrics,
@@ -48,7 +49,7 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
-PARTS = {"cgm": (scenario, spectrogram, objectives)}  # modules that a model rests on beside its own
+PARTS = {"cgm": (gaussian, scenario, spectrogram, objectives)}  # modules that a model rests on beside its own
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_other")
 NAMES = (*MODELS, *CONTROLS)
@@ -413,12 +414,15 @@ class Study:
 
     def structure(self):
         """Structural response to recorded, generated and true motion (``structure.judged``); kept in results.json."""
-        found = structure.judged(self)
+        found, counts = structure.judged(self), {}
         for against, table in found.items():
             rows = structure.fifteen_percent(table)
-            self._note(
-                "structure", against, {f"{kind}, {name}": row.to_dict() for (kind, name), row in rows.iterrows()}
-            )
+            entries = {f"{kind}, {name}": row.to_dict() for (kind, name), row in rows.iterrows()}
+            self._note("structure", against, entries)
+            for statistic, part in rows.groupby(level="statistic"):
+                whole, by_value, n = part[["whole interval within", "within by value", "of"]].sum().tolist()
+                counts[f"{against}_{statistic}s"] = {"value": whole, "by value": by_value, "n": n}
+        self._note("scenario", "structure", counts)
         return found
 
     # ---- results ----

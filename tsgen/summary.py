@@ -36,6 +36,40 @@ def table(results):
     return "\n".join(lines)
 
 
+SCENARIO = {
+    "ln PGA, bias": "fresh_pga_median",
+    "ln PGA, spread": "fresh_pga_spread",
+    "ln D5-95, bias": "fresh_d5_95_median",
+    "PSA, bias at the farthest of 20 periods": "fresh_worst_period_median",
+    "PSA, spread at the farthest of 20 periods": "fresh_worst_period_spread",
+    "PGA, trend of the bias per magnitude unit": "fresh_pga_slope_magnitude",
+    "PGA, trend of the bias per unit of ln distance": "fresh_pga_slope_ln_distance",
+    "ln PGA, bias at stations that no model has seen": "unseen_pga_median",
+}
+
+
+def scenario_table(results):
+    """Markdown table of CGM-GM against fresh truth, and what its recordings are off by where that is known."""
+    found, felt = (results["scenario"][part] for part in ("scaling", "structure"))
+    medians, spreads = felt["fresh_medians"], felt["fresh_spreads"]
+    lines = [
+        "CGM-GM, asked for magnitude, distance and station, against fresh truth at the same scenarios (ln ratios):",
+        "",
+        "| | generated | the recordings it learned from |",
+        "|---|---|---|",
+    ]
+    for text, name in SCENARIO.items():
+        own = found.get(name.replace("fresh_", "recorded_")) if name.startswith("fresh_") else None
+        lines.append(f"| {text} | {_interval(found[name])} | {_interval(own) if own else ''} |")
+    lines += [
+        "",
+        f"Structural response of oscillators and a frame: {medians['by value']} of {medians['n']} medians and "
+        f"{spreads['by value']} of {spreads['n']} spreads lie within 15 % of those under fresh truth by value, "
+        f"{medians['value']} and {spreads['value']} with their whole interval.",
+    ]
+    return "\n".join(lines)
+
+
 def recorded_table(stored):
     """Markdown table of results/recorded.json: generators against held-out recordings of the recorded stations."""
     stations = stored["command"].split("--stations ")[1].split(",")
@@ -58,14 +92,15 @@ def _of_row(row, name):
 
 
 def _interval(found):
-    return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    value, low, high = (round(found[part], 2) + 0.0 for part in ("value", "low", "high"))  # no "-0.00"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def rewritten(readme, results, recorded=None):
     """Text of the README with the part between MARKS replaced by the tables of the run and of results/recorded.json."""
     start, end = MARKS
     pattern = re.escape(start) + ".*?" + re.escape(end)
-    tables = table(results) + (f"\n\n{recorded_table(recorded)}" if recorded else "")
+    tables = f"{table(results)}\n\n{scenario_table(results)}" + (f"\n\n{recorded_table(recorded)}" if recorded else "")
     return re.sub(pattern, lambda _: f"{start}\n{tables}\n{end}", readme, flags=re.S)
 
 

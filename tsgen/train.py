@@ -68,9 +68,10 @@ def fit(model, background, targets, settings, folder):
     """Train ``model`` in place and return its History.
 
     background, targets: Records of phase 0 and of phase 1 (form "paper"; in the form "released" phase 1 continues on
-    the background); settings: TrainingSettings; folder: gets last.pt, best.pt and history.csv. A run of the same
-    model, settings and records that stands there is resumed, a finished one is returned at once; another one is
-    overwritten, which is said. Raises TrainingError when the loss or its gradient is not finite.
+    the background; with keeps_background it takes both, where both are simulated or both recorded); settings:
+    TrainingSettings; folder: gets last.pt, best.pt and history.csv. A run of the same model, settings and records that
+    stands there is resumed, a finished one is returned at once; another one is overwritten, which is said. Raises
+    TrainingError when the loss or its gradient is not finite.
     """
     folder = Path(folder)
     _name_stations(model, targets)
@@ -202,6 +203,9 @@ def _phases(background, targets, settings):
     validation = background.take(np.sort(order[:n_validation])) if n_validation else None
     training = background.take(np.sort(order[n_validation:]))
     second = (targets, None) if settings.form == "paper" else (training, validation)
+    one_kind = set(background.table["kind"]) == set(targets.table["kind"])  # simulated ones may serve recorded stations
+    if settings.form == "paper" and settings.keeps_background and one_kind:
+        second = (Records.concatenate([training, targets]), None)
     return [
         Phase(0, training, validation, settings.epochs_phase_0, settings.learning_rate_phase_0),
         Phase(1, *second, settings.epochs_phase_1, settings.learning_rate_phase_1),

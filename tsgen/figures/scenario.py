@@ -144,6 +144,34 @@ def scenario_bias(study):
     return figure
 
 
+def scenario_trends(study):
+    """What ln(generated / reference) gains per magnitude unit and per unit of ln distance, with 5 to 95 %; beside it
+    the same of the recordings that CGM-GM learned from. Green: a unit changes the ratio by less than 10 %."""
+    looks = {"fresh": ("generated, against fresh truth", "cgm", "o")}
+    looks["recorded"] = ("recordings it learned from, against fresh truth", "recorded", "s")
+    looks["held_out"] = ("generated, against held-out recordings", "held_out", "x")
+    slopes = scaling.judged(study).get("slopes")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.7), sharey=True)
+    for ax, part in zip(axes, residuals.PREDICTORS, strict=True):
+        for i, (of, (label, role, mark)) in enumerate(looks.items()):
+            if slopes is None or of not in slopes.index.get_level_values("of"):
+                continue
+            table = slopes.loc[of].reindex(scaling.SLOPES)
+            x, value = np.arange(len(table)) + 0.2 * (i - 1), table[part]
+            ends = np.abs([value - table[f"{part}_low"], table[f"{part}_high"] - value])
+            ax.errorbar(x, value, ends, fmt=mark, color=ROLES[role].color, markersize=5, capsize=2, label=label)
+        ax.axhspan(-equivalence.MEDIAN_BOUND, equivalence.MEDIAN_BOUND, color="#cfe3d4", zorder=0)
+        ax.axhline(0, color="black", linewidth=0.6)
+        names = ["PGA", *(f"{float(name.removeprefix('sa_')):.2g} s" for name in scaling.SLOPES[1:])]
+        ax.set_xticks(range(len(names)), names)
+        ax.set_xlabel("PGA, and PSA by period")
+    axes[0].set(ylabel="slope of ln ratio", title="per magnitude unit")
+    axes[1].set(title="per unit of ln distance")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(f"trends, given the station ({kind_note(study)})", fontsize=10)
+    return figure
+
+
 def scenario_onsets(study):
     """P and S onsets and significant duration D5-95 by distance, in generated records and in the truth."""
     if study.kind == "simulated":
@@ -220,6 +248,7 @@ FIGURES = {
         scenario_waves,
         scenario_scaling,
         scenario_bias,
+        scenario_trends,
         scenario_residuals,
         scenario_onsets,
         scenario_map,
