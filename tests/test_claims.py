@@ -153,13 +153,14 @@ def test_stored_columns_that_claims_name_are_written(tmp_path, monkeypatch):
     from test_study import recorded
 
     from tsgen import experiments, splits
+    from tsgen.experiments import common, scenario
 
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(experiments, "N_SEEDS", 1)
+    monkeypatch.setattr(common, "N_SEEDS", 1)
     monkeypatch.setattr(splits, "N_FOLDS", 2)
     monkeypatch.setattr(splits, "N_SPLITS", 2)
     given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
-    monkeypatch.setattr(experiments, "N_NETWORKS", 2)
+    monkeypatch.setattr(scenario, "N_NETWORKS", 2)
     experiments.run("evidence", "smoke", folder=tmp_path)
     experiments.run("cgm_networks", "smoke", folder=tmp_path)
     for name in ("recorded", "folds"):

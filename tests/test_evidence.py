@@ -264,4 +264,4 @@ def test_recorded_needs_records_and_says_whose_they_are(tmp_path, monkeypatch):
     rows = pd.DataFrame(content["rows"]).set_index("generator")
     assert abs(rows.loc["control_average, all recordings", "loss less theory"]) < 0.05  # noise is incoherent
     drawn = sorted(path.name for path in (tmp_path / "figures" / "recorded").iterdir())
-    assert drawn == sorted(f"{name}.png" for name in experiments.RECORDED_FIGURES)
+    assert drawn == sorted(f"{name}.png" for name in experiments.evidence.RECORDED_FIGURES)

@@ -137,9 +137,14 @@ def test_recordings_without_magnitudes_end_in_one_sentence(tmp_path):
 
 
 def test_over_networks_the_interval_is_students():
-    rows = pd.DataFrame({"seed": [1, 2, 3, 4], "x": [1.0, 2.0, 3.0, 4.0], "x, recordings": [1.0, 1.0, 2.0, 2.0]})
+    rows = pd.DataFrame(
+        {"seed": [1, 2, 3, 4], "x": [1.0, 2.0, 3.0, 4.0], "x, recordings": [1.0, 1.0, 2.0, 2.0], "y": 1.0}
+    )
     found = experiments.over_networks(rows)
     half = 2.353363 * np.sqrt(5 / 3) / 2  # the 95 % point of Student's t with 3 degrees of freedom
     assert found.loc["x", "low"] == pytest.approx(2.5 - half) and found.loc["x", "high"] == pytest.approx(2.5 + half)
     assert found.loc["x", "most"] - found.loc["x", "least"] == pytest.approx(6 * np.sqrt(5 / 3))
-    assert found.loc["x, less recordings", "mean"] == pytest.approx(1.0)
+    assert found.loc["x", "recordings"] == 1.5 and found.loc["x", "beyond"] == pytest.approx(1.0)
+    assert found.loc["x", "beyond_high"] == pytest.approx(1 + 2.353363 * np.sqrt(2 / 3) / 2)
+    assert np.isnan(found.loc["y", "beyond"]) and list(found.index) == ["x", "y"]
+    assert "beyond" not in experiments.over_networks(rows[["seed", "x"]])  # recorded stations

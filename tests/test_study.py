@@ -10,6 +10,7 @@ from test_records import made
 
 from tsgen import config, evidence, experiments, figures
 from tsgen import study as study_module
+from tsgen.experiments import common, models, scenario
 from tsgen.figures.__main__ import main as figures_main
 from tsgen.records import Records, event_groups
 from tsgen.store import Store
@@ -192,10 +193,9 @@ ELSEWHERE = {"evidence", "folds", "recorded", "cgm_networks"}  # run in test_cla
 @pytest.mark.parametrize("name", sorted(set(experiments.EXPERIMENTS) - ELSEWHERE))
 def test_every_experiment_runs_at_smoke(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
-    monkeypatch.setattr(experiments, "N_SEEDS", 2)
-    monkeypatch.setattr(experiments, "VAE_TRIALS", dict(list(experiments.VAE_TRIALS.items())[:2]))
-    monkeypatch.setattr(experiments, "CGM_TRIALS", dict(list(experiments.CGM_TRIALS.items())[-2:]))
-    monkeypatch.setattr(experiments, "N_NETWORKS", 2)
+    monkeypatch.setattr(common, "N_SEEDS", 2)
+    monkeypatch.setattr(models, "VAE_TRIALS", dict(list(models.VAE_TRIALS.items())[:2]))
+    monkeypatch.setattr(scenario, "CGM_TRIALS", dict(list(scenario.CGM_TRIALS.items())[-2:]))
     content = json.loads(experiments.run(name, "smoke", folder=tmp_path).read_text())
     assert content["command"].startswith(f"python -m tsgen.experiments {name}") and content["profile"] == "smoke"
     assert len(pd.DataFrame(content["rows"])) >= 2

@@ -1,0 +1,5 @@
+import sys
+
+from tsgen.experiments import main
+
+sys.exit(main())
