@@ -148,3 +148,11 @@ def test_over_networks_the_interval_is_students():
     assert found.loc["x", "beyond_high"] == pytest.approx(1 + 2.353363 * np.sqrt(2 / 3) / 2)
     assert np.isnan(found.loc["y", "beyond"]) and list(found.index) == ["x", "y"]
     assert "beyond" not in experiments.over_networks(rows[["seed", "x"]])  # recorded stations
+
+
+def test_ablations_are_judged_by_bias_and_scatter_alike():
+    rows = pd.DataFrame({"setting": ["a", "b"] * 2, "seed": [1, 1, 2, 2], "diagnostics loss": 0.0})
+    rows = rows.assign(**{"PGA median": [0.3, 0.1, -0.4, 0.1], "periods with an equivalent median": [10, 20, 12, 18]})
+    found = experiments.by_setting(rows)
+    assert list(found.index) == ["a", "b"] and found.loc["a", "PGA median"] == pytest.approx(np.sqrt(0.125))
+    assert found["periods with an equivalent median"].tolist() == [11, 19]

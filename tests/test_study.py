@@ -195,7 +195,9 @@ def test_every_experiment_runs_at_smoke(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
     monkeypatch.setattr(common, "N_SEEDS", 2)
     monkeypatch.setattr(models, "VAE_TRIALS", dict(list(models.VAE_TRIALS.items())[:2]))
-    monkeypatch.setattr(scenario, "CGM_TRIALS", dict(list(scenario.CGM_TRIALS.items())[-2:]))
+    if name == "cgm_objectives":
+        monkeypatch.setattr(scenario, "CGM_TRIALS", dict(list(scenario.CGM_TRIALS.items())[-2:]))
+    monkeypatch.setattr(scenario, "ABLATED_NETWORKS", (2,))
     content = json.loads(experiments.run(name, "smoke", folder=tmp_path).read_text())
     assert content["command"].startswith(f"python -m tsgen.experiments {name}") and content["profile"] == "smoke"
     assert len(pd.DataFrame(content["rows"])) >= 2

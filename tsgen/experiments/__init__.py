@@ -16,16 +16,33 @@ import pandas as pd
 from tsgen import config, store
 from tsgen.experiments.evidence import draw_recorded, evidence_over_seeds, folds, recorded
 from tsgen.experiments.models import forms, mean_and_spread, seeds, vae, winner
-from tsgen.experiments.scenario import cgm_leaks, cgm_networks, cgm_objectives, over_networks
+from tsgen.experiments.scenario import (
+    by_setting,
+    cgm_ablations,
+    cgm_leaks,
+    cgm_networks,
+    cgm_objectives,
+    over_networks,
+)
 from tsgen.records import split_station
 
-__all__ = ["EXPERIMENTS", "RESULTS", "attribution", "mean_and_spread", "over_networks", "run", "stored", "winner"]
+__all__ = [
+    "EXPERIMENTS",
+    "RESULTS",
+    "attribution",
+    "by_setting",
+    "mean_and_spread",
+    "over_networks",
+    "run",
+    "stored",
+    "winner",
+]
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 ATTRIBUTIONS = {"OEEWMX": "OpenEEW, CC BY-SA 4.0"}  # network: whose recordings they are, on what terms
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (forms, seeds, vae, folds, recorded, cgm_objectives, cgm_networks, cgm_leaks)
+    for function in (forms, seeds, vae, folds, recorded, cgm_objectives, cgm_ablations, cgm_networks, cgm_leaks)
 }
 EXPERIMENTS |= {"evidence": evidence_over_seeds}
 
