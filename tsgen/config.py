@@ -166,7 +166,7 @@ class CGMSettings:
     epochs: tuple[int, int] = (30, 40)  # of phase 0 and phase 1; 20 at 1e-3 leave the stations' levels 0.2 off
     learning_rates: tuple[float, float] = (6e-3, 3e-3)
 
-    keeps_background: bool = False  # in phase 1: trends come nearer the truth, sites blur (notebook 08: trials)
+    keeps_background: bool = False  # in phase 1: fewer periods without bias, no trend mended (notebook 08: trials)
 
     def recipe(self, training):
         """``training`` with this model's own batch, epochs, learning rates and records of phase 1."""
