@@ -156,3 +156,11 @@ def test_ablations_are_judged_by_bias_and_scatter_alike():
     found = experiments.by_setting(rows)
     assert list(found.index) == ["a", "b"] and found.loc["a", "PGA median"] == pytest.approx(np.sqrt(0.125))
     assert found["periods with an equivalent median"].tolist() == [11, 19]
+
+
+def test_a_missing_experiment_is_told_with_the_command_that_makes_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    assert experiments.stored("cgm_leaks") is None and experiments.stored("recorded-cgm_networks") is None
+    plain, recorded_one = capsys.readouterr().out.splitlines()
+    assert plain.endswith("python -m tsgen.experiments cgm_leaks makes it")
+    assert "tsgen.experiments cgm_networks --records FOLDER --stations A,B makes it" in recorded_one

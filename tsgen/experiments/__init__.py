@@ -86,7 +86,9 @@ def stored(name):
     """The rows of results/NAME.json as a DataFrame, after a printed line that says what it is, when and how made."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
-        print(f"results/{name}.json is missing: python -m tsgen.experiments {name} makes it")
+        experiment, own = name.removeprefix("recorded-"), name.startswith("recorded")
+        command = f"{experiment} --records FOLDER --stations A,B" if own else experiment
+        print(f"results/{name}.json is missing: python -m tsgen.experiments {command} makes it")
         return None
     content = json.loads(path.read_text())
     print(f"stored, {content['date']}, {content['profile']}, {content['records']}: {content['command']}")

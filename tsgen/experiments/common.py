@@ -1,5 +1,6 @@
 """What the experiments share: a Study of one variant, and its scores as a row."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tsgen import store
@@ -14,6 +15,13 @@ def study_of(name, variant, settings, given, seed=0, kind=Study):
     whose = f"-{store.key_of(str(Path(records).resolve()), stations)}" if records or stations else ""
     folder = runs_folder() / "experiments" / f"{name}-{settings.name}{whose}-{variant}"
     return kind(settings, records, stations, seed, folder=folder)
+
+
+def seed_studies(settings, given):
+    """Yield (training seed, Study) of N_SEEDS training seeds on the same records and split."""
+    for seed in range(N_SEEDS):
+        variant = replace(settings, training=replace(settings.training, seed=seed))
+        yield seed, study_of("seeds", seed, variant, given)
 
 
 def scores_row(study, name):

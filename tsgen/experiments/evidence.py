@@ -1,11 +1,9 @@
 """What the score does not see: over training seeds, over folds of few events, on recorded stations."""
 
 import shutil
-from dataclasses import replace
 
 from tsgen import controls, evidence, figures, splits
-from tsgen.experiments import common
-from tsgen.experiments.common import scores_row, study_of
+from tsgen.experiments.common import scores_row, seed_studies, study_of
 from tsgen.study import CONTROLS
 
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
@@ -33,9 +31,7 @@ def _evidence_row(study, name):
 def evidence_over_seeds(settings, given):
     """Five training seeds of every model on the same records and split: do the conclusions of notebook 07 hold?"""
     rows = []
-    for seed in range(common.N_SEEDS):
-        variant = replace(settings, training=replace(settings.training, seed=seed))
-        study = study_of("seeds", seed, variant, given)
+    for seed, study in seed_studies(settings, given):
         names = evidence.generators(study)
         for name in (*(n for n in names if not n.startswith("control")), *(CONTROLS if seed == 0 else ())):
             rows.append({"training seed": None if name in CONTROLS else seed, **_evidence_row(study, name)})

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tsgen.experiments import common
-from tsgen.experiments.common import scores_row, study_of
+from tsgen.experiments.common import scores_row, seed_studies, study_of
 from tsgen.study import PAPER_MODELS
 
 
@@ -34,9 +33,7 @@ def forms(settings, given):
 def seeds(settings, given):
     """Five training seeds of both models of the paper, on the same records and split, with the controls' scores."""
     rows = []
-    for seed in range(common.N_SEEDS):
-        variant = replace(settings, training=replace(settings.training, seed=seed))
-        study = study_of("seeds", seed, variant, given)
+    for seed, study in seed_studies(settings, given):
         for name in PAPER_MODELS:
             rows.append({"generator": name, "training seed": seed, **scores_row(study, name)})
     for name in ("control_average", "control_bootstrap"):
