@@ -1,10 +1,14 @@
-"""What several tests need: the development data beside the project, and one thread a process."""
+"""What several tests need: the development data beside the project, one thread a process, one smoke study."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+
+from tsgen import evidence
+from tsgen.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,3 +24,32 @@ def shared(path):
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """Folder of the smoke run that all tests share, those of pytest-xdist's other processes too (stages have locks)."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs" / "smoke"
+
+
+@pytest.fixture(scope="session")
+def study(smoke):
+    """The simulated default at smoke; stages are built when first asked for. Not to be changed."""
+    return Study("smoke", folder=smoke)
+
+
+@contextmanager
+def few_draws():
+    """Bootstraps short enough for findings of which only the shape is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("averaging", "bias", "copying", "scenarios", "scores", "structures"):
+            patch.setattr(getattr(evidence, name), "N_DRAWS", 40)
+        yield
+
+
+@pytest.fixture(scope="session")
+def smoke_findings(study):
+    """All findings of the smoke run: a table."""
+    with few_draws():
+        return evidence.everything(study)

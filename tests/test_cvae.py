@@ -8,17 +8,10 @@ import pytest
 import torch
 from torch import distributions
 
-from tsgen import generate, train
+from tsgen import generate, trainer
 from tsgen.config import PROFILES, CVAESettings, TrainingSettings, replace
-from tsgen.cvae import (
-    Spectrogram,
-    SpectrogramCVAE,
-    draw,
-    kl_divergence,
-    phase_error,
-    shrunk_covariance,
-    standardise,
-)
+from tsgen.cvae import Spectrogram, SpectrogramCVAE, phase_error, shrunk_covariance
+from tsgen.model import draw, kl, standardise
 from tsgen.records import Records
 
 RATE_IN_HZ = 50.0
@@ -89,14 +82,14 @@ def test_divergence_is_that_of_the_law_that_draw_samples():
     mean = torch.tensor([[0.3, -1.0, 2.0]])
     ln_variance = torch.tensor([[-2.0, 0.4, 1.5]])
     torch.manual_seed(0)
-    samples = draw(mean.expand(200_000, -1), ln_variance.expand(200_000, -1))
+    samples = draw(mean, ln_variance, torch.randn(200_000, 3))
     assert torch.allclose(samples.mean(0), mean[0], atol=0.02)
     assert torch.allclose(
         samples.std(0), (0.5 * ln_variance[0]).exp(), rtol=0.01
     )  # 0.5 exp(ln_variance): 6 to 80 % off
     posterior, prior = distributions.Normal(mean, samples.std(0)), distributions.Normal(0.0, 1.0)
     closed = distributions.kl_divergence(distributions.Normal(mean, (0.5 * ln_variance).exp()), prior).sum(1)
-    assert torch.allclose(kl_divergence(mean, ln_variance), closed, rtol=1e-5)
+    assert torch.allclose(kl(mean, ln_variance).sum(1), closed, rtol=1e-5)
     monte_carlo = (posterior.log_prob(samples) - prior.log_prob(samples)).sum(1).mean()
     assert abs(monte_carlo - closed) < 0.02 * closed
 
@@ -180,8 +173,8 @@ def test_the_station_changes_what_is_decoded_and_counts_in_phase_1_only(model):
     first, second, none = model.decode(z, torch.tensor([0, 1, -1]))
     assert (first - second).abs().max() > 0.01 and (first - none).abs().max() > 0.01
     untrained = SpectrogramCVAE(TINY)
-    first, second = untrained.decode(z[:2], torch.tensor([0, -1]))
-    assert torch.equal(first, second)
+    # one at a time: in one batch a processor may round the rows differently
+    assert torch.equal(untrained.decode(z[:1], torch.tensor([0])), untrained.decode(z[:1], torch.tensor([-1])))
     records = noise_records()
     for phase, learns in ((0, False), (1, True)):
         model.zero_grad()
@@ -199,7 +192,7 @@ def test_beta_rises_linearly_and_stays(model):
 
     full = loss(0, 0.5) - loss(0, 0.0)
     assert full == pytest.approx(
-        2 * kl_divergence(*model.encode(model.spectrogram.analyse(batch[0]))).mean().item() / 8, rel=1e-3
+        2 * kl(*model.encode(model.spectrogram.analyse(batch[0]))).sum(1).mean().item() / 8, rel=1e-3
     )
     assert loss(0, 0.25) - loss(0, 0.0) == pytest.approx(full / 2, rel=1e-3)
     assert loss(0, 1.0) == loss(0, 0.5)
@@ -249,12 +242,12 @@ def test_fit_learns_planted_tones_and_generates_stations_from_them(tmp_path):
     torch.manual_seed(0)
     model = SpectrogramCVAE(replace(TINY, n_stations=4))
     settings = TrainingSettings(4, 12, 6, 3e-3, 3e-3)
-    history = train.fit(model, records, records, settings, tmp_path).frame
+    history = trainer.fit(model, records, records, settings, tmp_path).table
     losses = history.groupby("phase")["training_loss"]
     assert losses.last()[1] < 0.4 * losses.first()[0]
 
     def loudest_in_hz(waves):
-        power = (np.abs(np.fft.rfft(standardise(torch.tensor(waves))[0].numpy())) ** 2).sum(1)
+        power = (np.abs(np.fft.rfft(standardise(torch.tensor(waves), -1)[0].numpy())) ** 2).sum(1)
         return np.fft.rfftfreq(TINY.n_samples, 1 / RATE_IN_HZ)[power.argmax(1)]
 
     bin_in_hz = RATE_IN_HZ / TINY.n_fft
@@ -263,5 +256,5 @@ def test_fit_learns_planted_tones_and_generates_stations_from_them(tmp_path):
     generated = generate.sample(model, n=10, seed=0)
     named_in_hz = generated.table["station"].str[2:].astype(float)
     assert (np.abs(loudest_in_hz(generated.waveforms) - named_in_hz) <= bin_in_hz).mean() > 0.8  # by chance 0.25
-    loaded, _ = train.load(SpectrogramCVAE(model.settings), tmp_path)
+    loaded, _ = trainer.load(SpectrogramCVAE(model.settings), tmp_path)
     assert np.array_equal(generate.sample(loaded, n=2, seed=5).waveforms, generate.sample(model, n=2, seed=5).waveforms)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from conftest import shared
 
 from tsgen import formats
 from tsgen.config import QualitySettings, WindowSettings
-from tsgen.formats import discovery, mat5, peer, reading, source
+from tsgen.formats import discovery, mat5, peer, quality, reading, recording
 from tsgen.formats.recording import UNITS_IN_CM_S2, Damaged, in_order, scale_of
 from tsgen.records import REQUIRED_COLUMNS, Records
 
@@ -233,11 +234,11 @@ def test_peer_azimuths_are_turned_to_east_and_north():
     east, north, up = np.random.default_rng(0).normal(size=(3, 50))
     angle = np.radians(67)
     first, second = north * np.cos(angle) + east * np.sin(angle), -north * np.sin(angle) + east * np.cos(angle)
-    waveform, note = peer._oriented({"067": first, "157": second, "-UP": up})
+    waveform, note = peer._oriented({"067": first, "157": second, "UP": up})
     np.testing.assert_allclose(waveform, [east, north, up], atol=1e-12)
     assert "067 and 157" in note
     with pytest.raises(Damaged, match="right angles"):
-        peer._oriented({"067": first, "100": second, "-UP": up})
+        peer._oriented({"067": first, "100": second, "UP": up})
 
 
 def test_peer_files_named_by_azimuth_make_one_record(tmp_path):
@@ -466,6 +467,152 @@ def test_gaps_in_miniseed_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: 4096 * 9] + whole[4096 * 10 :])
     assert "a gap of" in refusal(path)
+
+
+def test_obspy_turns_horizontals_named_1_and_2(tmp_path):
+    from obspy import read
+
+    original = formats.read(samples() / "miniseed_stationxml" / "CI.CLC..HNZ.mseed").waveforms[0]
+    for path in copied("miniseed_stationxml", tmp_path):
+        if path.suffix == ".mseed":
+            stream = read(path)
+            stream[0].stats.channel = {"HNN": "HN1", "HNE": "HN2"}.get(stream[0].stats.channel, "HNZ")
+            path.unlink()
+            stream.write(str(tmp_path / f"CI.CLC..{stream[0].stats.channel}.mseed"), format="MSEED")
+    inventory = tmp_path / "CI.CLC.xml"
+    for old, new in ((b'code="HNN"', b'code="HN1"'), (b'code="HNE"', b'code="HN2"')):
+        replaced(inventory, old, new, -1)
+    whole = inventory.read_bytes()
+    same = formats.read(tmp_path / "CI.CLC..HN1.mseed")  # azimuths 0 and 90
+    np.testing.assert_allclose(same.waveforms[0], original, atol=1e-3)
+    assert "at 0 and 90 degrees turned" in same.table["processing"][0]
+    for first, second in ((b"30.0", b"120.0"), (b"30.0", b"300.0")):
+        turned_by = {b">0.0</Azimuth>": first, b">90.0</Azimuth>": second}
+        content = whole
+        for old, new in turned_by.items():
+            assert old in content
+            content = content.replace(old, b">" + new + b"</Azimuth>")
+        inventory.write_bytes(content)
+        east, north, up = formats.read(tmp_path / "CI.CLC..HNZ.mseed").waveforms[0]
+        one, two = np.radians([float(first), float(second)])
+        np.testing.assert_allclose(north * np.cos(one) + east * np.sin(one), original[1], atol=1e-3)
+        np.testing.assert_allclose(north * np.cos(two) + east * np.sin(two), original[0], atol=1e-3)
+        np.testing.assert_allclose(up, original[2], atol=1e-3)
+    inventory.write_bytes(content.replace(b">300.0</Azimuth>", b">35.0</Azimuth>"))
+    assert "not at right angles: azimuths 30 and 35" in refusal(tmp_path / "CI.CLC..HNZ.mseed")
+
+
+def test_overlapping_packets_are_refused(tmp_path):
+    from obspy import Stream, read
+
+    path = next(path for path in copied("miniseed_stationxml", tmp_path) if "HNZ" in path.name)
+    trace = read(path)[0]
+    early, late = trace.slice(endtime=trace.stats.starttime + 100), trace.slice(trace.stats.starttime + 99)
+    Stream([early, late]).write(str(path), format="MSEED")
+    assert "an overlap of" in refusal(path)
+
+
+def test_a_stationxml_without_stages_gives_its_sensitivity(tmp_path):
+    path = copied("miniseed_stationxml", tmp_path)[0]
+    full = formats.read(path).waveforms
+    inventory = tmp_path / "CI.CLC.xml"
+    inventory.write_bytes(re.sub(rb"<Stage .*?</Stage>", b"", inventory.read_bytes(), flags=re.DOTALL))
+    records = formats.read(path)
+    assert "divided by the sensitivity" in records.table["processing"][0]
+    assert np.abs(records.waveforms).max() == pytest.approx(np.abs(full).max(), rel=0.05)
+    content = inventory.read_bytes()
+    assert b"<Name>m/s**2</Name>" in content or b"<Name>M/S**2</Name>" in content
+    inventory.write_bytes(re.sub(rb"<Name>[mM]/[sS]\*\*2</Name>", b"<Name>m/s</Name>", content))
+    assert "level=response" in refusal(path)
+
+
+def test_a_stationxml_that_contradicts_itself_is_remarked(tmp_path):
+    path = copied("miniseed_stationxml", tmp_path)[0]
+    assert formats.read(path).table["quality"][0] == ""
+    replaced(tmp_path / "CI.CLC.xml", b"<Value>0.510086</Value>", b"<Value>510.086</Value>", -1)
+    quality = formats.read(path).table["quality"][0]
+    assert quality.startswith("gain of HNE: the StationXML contradicts itself (its stages multiply to 2.139e+08")
+
+
+def test_clipping_is_looked_for_in_counts(tmp_path):
+    """The response rounds flat tops off: what the corrected trace does not show, the counts do."""
+    from obspy import read
+
+    path = next(path for path in copied("miniseed_stationxml", tmp_path) if "HNN" in path.name)
+    stream = read(path)
+    limit = int(0.3 * np.abs(stream[0].data).max())
+    stream[0].data = np.clip(stream[0].data, -limit, limit)
+    stream.write(str(path), format="MSEED")
+    records = formats.read(path)
+    assert "clipped:" in records.table["quality"][0] and "value of N" in records.table["quality"][0]
+    assert not any("clipped" in told for told in quality.faults(records.waveforms[0], 100.0))
+
+
+PEER_NAMES = [  # (east, north, up) as PEER writes them, the station, and whether up is down
+    ("RSN1616_DUZCE_362-E", "RSN1616_DUZCE_362-N", "RSN1616_DUZCE_362-V", "362", 1),
+    ("RSN1633_MANJIL_ABBAR--T", "RSN1633_MANJIL_ABBAR--L", "RSN1633_MANJIL_ABBAR--V", "ABBAR", 1),
+    ("RSN4843_CHUETSU_65006EW", "RSN4843_CHUETSU_65006NS", "RSN4843_CHUETSU_65006UD", "65006", 1),
+    ("RSN1485_CHICHI_TCU045-E", "RSN1485_CHICHI_TCU045-N", "RSN1485_CHICHI_TCU045-V", "TCU045", 1),
+    ("RSN4_X_ABC090", "RSN4_X_ABC000", "RSN4_X_ABCUD", "ABC", 1),
+    ("RSN4_X_ABC090", "RSN4_X_ABC360", "RSN4_X_ABCDWN", "ABC", -1),
+    ("RSN6_IMPVALL.I_I-ELC270", "RSN6_IMPVALL.I_I-ELC180", "RSN6_IMPVALL.I_I-ELC-UP", "I-ELC", 1),
+]
+
+
+@pytest.mark.parametrize("names", PEER_NAMES, ids=lambda names: names[2])
+def test_peer_s_ways_of_naming_components(names, tmp_path):
+    header = b"PEER NGA STRONG MOTION DATABASE RECORD\nChi-Chi, Taiwan, 9/20/1999, A, 1\n"
+    header += b"ACCELERATION TIME SERIES IN UNITS OF G\nNPTS=    50, DT= .0100 SEC\n"
+    waves = np.random.default_rng(0).normal(size=(3, 50)).round(5)
+    for name, wave in zip(names[:3], waves, strict=True):
+        (tmp_path / f"{name}.AT2").write_bytes(header + " ".join(map(str, wave)).encode())
+    records, report = formats.read_folder(tmp_path)
+    assert (report["outcome"] == "read").all() and records.stations == ["PEER." + names[3]]
+    assert records.table["event"][0] == "peer_19990920_Chi-Chi_Taiwan"
+    sign = np.array([-1, -1, 1]) if "ELC" in names[0] else np.array([1, 1, names[4]])  # azimuths 270 and 180
+    expected = (waves - waves.mean(axis=1, keepdims=True)) * 980.665 * sign[:, None]
+    np.testing.assert_allclose(records.waveforms[0], expected, atol=1e-3)
+
+
+def test_peer_s_first_generation_header(tmp_path):
+    path = next(path for path in copied("peer_at2", tmp_path) if "BH1" in path.name)
+    for path in tmp_path.iterdir():
+        new = path.read_bytes().split(b"\n", 4)
+        found = re.search(rb"NPTS=\s*(\d+), DT=\s*([\d.]+)", new[3])
+        new[0] = b"PACIFIC ENGINEERING AND ANALYSIS STRONG-MOTION DATA"
+        new[1] = b"LOMA PRIETA 10/18/89 00:05, GILROY ARRAY #1, 000 (CDMG STATION 47379)"
+        new[3] = b" " + found[1] + b"    " + found[2] + b"    NPTS, DT"
+        path.write_bytes(b"\n".join(new))
+    records = formats.read(path)
+    same = formats.read(samples() / "peer_at2" / path.name)
+    np.testing.assert_array_equal(records.waveforms, same.waveforms)
+    assert records.table["event"][0] == "peer_19891018_LOMA_PRIETA"
+    renamed = path.rename(tmp_path / "first.AT2")
+    assert "name does not tell the component" in refusal(renamed)
+
+
+def test_remedies_exist(tmp_path):
+    for name, told in [
+        ("a.v1", "gmprocess"),
+        ("a.V2A", "gmprocess"),
+        ("a.smc", "gmprocess"),
+        ("a.sac", "MiniSEED with ObsPy"),
+        ("a.dat", "download or save it in a supported format"),
+    ]:
+        (tmp_path / name).write_bytes(b"")
+        assert told in refusal(tmp_path / name) and ("ObsPy" in told) == ("ObsPy" in refusal(tmp_path / name))
+    zipped(tmp_path / "outer.zip", **{"inner.zip": b""})
+    with pytest.raises(formats.UnreadableRecord, match=r"unsupported format .zip \(an archive\); unpack it first"):
+        formats.read_folder(tmp_path / "outer.zip")
+
+
+def test_linked_folders_have_a_line(tmp_path):
+    (tmp_path / "here").mkdir()
+    copied("afad_mat", tmp_path / "here", "4614")
+    (tmp_path / "here" / "there").symlink_to(samples(), target_is_directory=True)
+    records, report = formats.read_folder(tmp_path / "here")
+    assert len(records) == 1 and report.set_index("file")["outcome"]["there"] == "left out"
+    assert report["reason"].str.contains("a link to a folder").sum() == 1
 
 
 def test_two_sensors_in_one_file_are_two_records_and_a_broken_one_costs_no_other(tmp_path):
@@ -717,7 +864,7 @@ def test_xml_entities_and_huge_hdf5_and_large_text_are_refused(tmp_path, monkeyp
     path = copied("afad_txt_old", tmp_path, ".txt")
     path = tmp_path / "20170720223109_4806.txt"
     with open(path, "ab") as file:
-        file.truncate(source.LARGEST_TEXT_IN_BYTES + 1)  # sparse: nothing is written
+        file.truncate(recording.LARGEST_TEXT_IN_BYTES + 1)  # sparse: nothing is written
     assert "larger than 64 MB" in refusal(path)
 
 

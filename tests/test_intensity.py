@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from conftest import shared
 
-from tsgen import intensity, oscillator
-from tsgen.records import Records, assemble, open_collection
+from tsgen import collection, hvsr, intensity, oscillator
+from tsgen.records import Records, assemble
 
 RATE_IN_HZ = 200.0
 G = 980.665
@@ -225,7 +225,7 @@ def test_fourier_amplitude_of_a_spike_is_flat():
 def test_in_band_follows_each_record():
     records = records_of(np.zeros((2, 3, 10)), usable_from_hz=[1.0, np.nan], usable_to_hz=[20.0, np.nan])
     np.testing.assert_array_equal(
-        intensity.in_band(records, [0.5, 1.0, 20.0, 30.0]), [[False, True, True, False], [True, True, True, True]]
+        hvsr.in_band(records, [0.5, 1.0, 20.0, 30.0]), [[False, True, True, False], [True, True, True, True]]
     )
 
 
@@ -298,10 +298,11 @@ def test_equal_displacement_rule_holds_at_long_periods_only():
 
 
 def test_peaks_of_real_records_are_those_of_their_headers():
-    table, rates, read = open_collection(shared("records/metadata.csv").parent)
+    kept = collection.opened(shared("records/metadata.csv").parent)
+    table = kept.table
     chosen = range(0, len(table), 8)
     for i in chosen:
-        records = assemble([read(i)], [rates[i]], table.iloc[[i]])
+        records = assemble([kept.read(i)], [kept.rates_in_hz[i]], table.iloc[[i]])
         found = intensity.measures(records).iloc[0]
         for c in "enz":
             assert found[f"pga_{c}_in_cm_s2"] == pytest.approx(table[f"trace_pga_{c}_cmps2"][i], rel=1e-5)

@@ -7,15 +7,18 @@ from conftest import shared
 from scipy.spatial.distance import jensenshannon
 
 from tsgen.config import F0Settings
+from tsgen.evidence import scores
+from tsgen.findings import Sample, event_weights, interval
 from tsgen.metrics import (
     ceiling,
     chance,
+    drawn_matrices,
+    drawn_scores,
     f0_by_station,
     f0_histogram,
-    held_out_ceiling,
     js_similarity,
     off_diagonal,
-    score_interval,
+    s_by_s,
     station_matrix,
     station_score,
 )
@@ -161,26 +164,37 @@ def test_interleaved_score_flatters_stations_that_are_alike():
 
 def test_ceiling_falls_with_the_sample_size_and_repeats_with_the_seed():
     real = stations_with(APART, n=80)
-    few, many = ceiling(real, sizes=(6, 6)), ceiling(real, sizes=(40, 40))
+    few, many = ceiling({name: values[:12] for name, values in real.items()}), ceiling(real)
     assert few.value < many.value - 0.02
     assert few.high - few.low > 1.5 * (many.high - many.low)
-    assert many.value == pytest.approx(ceiling(real).value, abs=0.005)  # 40 and 40 are the halves
-    assert many == ceiling(real, sizes=(40, 40))
-    assert ceiling(real, sizes=(40, 40), seed=1) != many
-    sizes = ({station: 6 for station in real}, 6)
-    assert ceiling(real, sizes=sizes) == few
-    assert 0 < ceiling(real, sizes=(40, 250)).value < 1  # more than there are: drawn with replacement
+    assert many == ceiling(real) != ceiling(real, seed=1)
+    assert many.low < many.value < many.high and many.n == 200
 
 
-def test_held_out_ceiling_is_the_score_of_the_same_law():
+class Judged:
+    """What scores._recordings_drawn asks of a study."""
+
+    seed = 0
+
+    def __init__(self, stations, n_generated):
+        self.stations, self.settings = stations, self
+        self.n_generated, self.f0 = n_generated, F0Settings()
+
+
+def test_recordings_as_if_generated_score_as_the_same_law_does():
+    """In distribution what a generator would score that drew from the training recordings' own law."""
     training, held_out = stations_with(APART, n=42), stations_with(APART, n=18, seed=1)
-    measured = station_score(station_matrix({"a": held_out, "b": training}, "a", "b"))
-    natural = held_out_ceiling(held_out, training)
-    assert natural.value == pytest.approx(measured)
+
+    def judged(training, size):
+        study = Judged(list(training), size)
+        plain, again = scores._recordings_drawn(study, as_sample(held_out, "h"), as_sample(training, "t"))
+        return interval(again, float(np.median(plain)), centred=True)
+
+    natural = judged(training, 500)
+    assert natural.value == pytest.approx(s_by_s(held_out, training), abs=0.01)
     assert natural.low < natural.value < natural.high
-    assert held_out_ceiling(held_out, training, size=6).value < natural.value
-    other = stations_with(APART[::-1], n=42)
-    assert held_out_ceiling(held_out, other).high < natural.low
+    assert judged(training, 6).value < natural.value
+    assert judged(stations_with(APART[::-1], n=42), 500).high < natural.low
 
 
 def test_chance_is_zero_whatever_the_stations():
@@ -193,12 +207,25 @@ def test_chance_is_zero_whatever_the_stations():
     assert chance(real, unequal).n == 200
 
 
+def as_sample(groups, name, event=None):
+    """Sample of {station: f0}; each value an event of its own, or events as given for each station."""
+    values, station = np.concatenate(list(groups.values())), np.repeat(list(groups), [len(v) for v in groups.values()])
+    places = np.arange(len(values)) if event is None else np.concatenate([event] * len(groups))
+    return Sample(values, np.array([f"{name}{i}" for i in places], object), station.astype(object))
+
+
+def score_interval(real, generated, n_draws=200, event=None):
+    sides = as_sample(real, "r", event), as_sample(generated, "g", event)
+    weights = event_weights(*sides, n_draws=n_draws, seed=0)
+    return interval(drawn_scores(*sides, weights, list(real)), centred=True)
+
+
 def test_interval_holds_the_score_and_shrinks_with_records():
     widths = []
     for n in (20, 180):
         real, generated = stations_with(APART, n=n), stations_with(APART, n=n, seed=1)
         estimate = score_interval(real, generated)
-        assert estimate.value == station_score(station_matrix({"r": real, "g": generated}, "r", "g"))
+        assert estimate.value == pytest.approx(s_by_s(real, generated), abs=1e-12)
         assert estimate.low < estimate.value < estimate.high
         widths.append(estimate.high - estimate.low)
     assert 1.5 < widths[0] / widths[1] < 6
@@ -217,10 +244,34 @@ def test_interval_draws_events_and_not_records():
     """Each record four times under one event id says no more than once: treated as independent it would."""
     real, generated = stations_with(APART, n=20), stations_with(APART, n=20, seed=1)
     four = [{name: np.repeat(values, 4) for name, values in side.items()} for side in (real, generated)]
-    events = [{name: np.repeat(np.arange(20), 4) for name in side} for side in (real, generated)]
-    once, clustered, naive = score_interval(real, generated), score_interval(*four, events), score_interval(*four)
-    assert clustered == once
+    once = score_interval(real, generated, event=np.arange(20))
+    clustered = score_interval(*four, event=np.repeat(np.arange(20), 4))
+    naive = score_interval(*four)
+    assert (clustered.value, clustered.low, clustered.high) == pytest.approx((once.value, once.low, once.high))
     assert (naive.high - naive.low) < 0.7 * (once.high - once.low)
+
+
+def test_drawn_scores_are_those_of_repeated_records():
+    """Weights against np.repeat and the plain matrix: f0 on an edge, the last edge, outside, a station that is left."""
+    rng = np.random.default_rng(0)
+    groups = [stations_with(APART, n=15, seed=seed) for seed in (0, 1)]
+    groups[0]["SIM.00"][:4] = [1.0, 20.0, 20.5, 0.5]
+    groups[1]["SIM.01"][:2] = [20.0, 10.5]
+    sides = [as_sample(group, name) for group, name in zip(groups, "rg", strict=True)]
+    weights = [rng.integers(0, 4, (12, 75)) for _ in sides]
+    weights[0][3, sides[0].station == "SIM.02"] = 0
+    stations = list(groups[0])
+    found = drawn_scores(*sides, weights, stations)
+    cells = drawn_matrices(*sides, weights, stations)
+    for i in range(12):
+        repeated = [
+            f0_by_station({"station": np.repeat(s.station, w[i])}, np.repeat(s.values, w[i]), stations)
+            for s, w in zip(sides, weights, strict=True)
+        ]
+        frame = station_matrix(dict(zip(("real", "generated"), repeated, strict=True)), "real", "generated")
+        np.testing.assert_allclose(cells[i], frame, atol=1e-12)
+        assert found[i] == pytest.approx(station_score(frame), abs=1e-12, nan_ok=True)
+    assert np.isnan(found[3]) and np.isfinite(np.delete(found, 3)).all()
 
 
 def test_f0_by_station_follows_the_table():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from tsgen import command, environment, summary
+from tsgen.running import command, environment, readme
 
 LOCK = environment.LOCK.read_text()
 
@@ -91,9 +91,15 @@ def assert_one_sentence(finished, *parts):
         (["bogus"], "bogus"),
         (["--no-such-option"], "--no-such-option"),
         (["smoke", "--seed", "x"], "--seed"),
+        (["smoke", "--seed", "-1"], "--seed"),
+        (["smoke", "--seed", "99999999999"], "--seed"),
         (["lab", "--seed", "1"], "--seed"),
         (["smoke", "--fast"], "--fast"),
         (["smoke", "--records", "no-such-folder"], "no-such-folder"),
+        (["smoke", "--records", "README.md"], "is a file"),
+        (["smoke", "--records", ""], "--records"),
+        (["smoke", "--stations", ",,"], "--stations"),
+        (["smoke", "--unit", "furlong"], "furlong"),
         (["smoke", "--only", "99"], "99"),
         (["smoke", "--stations", "SIM.99"], "SIM.99"),
     ],
@@ -133,7 +139,8 @@ def test_without_python_3_11_the_remedy_is_named(clone):
     assert not (clone / ".venv").exists()
 
 
-def test_a_wrong_word_ends_before_the_environment_is_set_up(clone):
+@pytest.mark.parametrize("words", [["bogus"], ["smoke", "--only", "99"], ["smoke", "--records", "nowhere"]])
+def test_what_is_wrong_ends_before_the_environment_is_set_up(clone, words):
     stubs = clone / "bin"
     stubs.mkdir()
     (stubs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3.11")
@@ -141,13 +148,21 @@ def test_a_wrong_word_ends_before_the_environment_is_set_up(clone):
         (stubs / name).write_text("#!/bin/sh\nexit 1\n")
         (stubs / name).chmod(0o755)
     path = f"{stubs}:/usr/bin:/bin"
-    finished = run_all("bogus", runs=clone / "runs", script=clone / "run_all.sh", path=path)
-    assert_one_sentence(finished, "bogus")
+    finished = run_all(*words, runs=clone / "runs", script=clone / "run_all.sh", path=path)
+    assert_one_sentence(finished, words[-1])
     assert not (clone / ".venv").exists()
 
 
+def test_it_runs_through_a_link_and_by_sh(tmp_path):
+    (tmp_path / "linked.sh").symlink_to(ROOT / "run_all.sh")
+    assert_one_sentence(run_all("bogus", runs=tmp_path / "runs", script=tmp_path / "linked.sh"), "bogus")
+    assert_one_sentence(run_all(str(ROOT / "run_all.sh"), "bogus", runs=tmp_path / "runs", script="sh"), "bogus")
+
+
 def test_help_names_every_word():
-    said = subprocess.run([sys.executable, "-m", "tsgen.command", "--help"], cwd=ROOT, capture_output=True, text=True)
+    said = subprocess.run(
+        [sys.executable, "-m", "tsgen.running.command", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert said.returncode == 0
     for word in (*command.WORDS, *command.config.PROFILES, "--records", "--fresh"):
         assert word in said.stdout
@@ -156,4 +171,4 @@ def test_help_names_every_word():
 def test_the_readme_s_numbers_are_those_of_the_committed_run():
     if not (ROOT / "results" / "quick.json").exists():
         pytest.fail("results/quick.json is missing: ./run_all.sh quick, then ./run_all.sh publish")
-    assert summary.of_project(ROOT) == (ROOT / "README.md").read_text()
+    assert readme.of_project(ROOT) == (ROOT / "README.md").read_text()

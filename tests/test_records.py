@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from tsgen.collection import utc
 from tsgen.config import WindowSettings
-from tsgen.records import Records, assemble, event_groups, utc_text
+from tsgen.records import Records, assemble, event_groups
 
 
 def made(n=12, t=400, rate=50.0, stations=2, seed=0, **columns):
@@ -179,10 +180,12 @@ def test_obspy_traces_and_miniseed(tmp_path):
     np.testing.assert_array_equal(back.select(channel="HNZ")[0].data, records.waveforms[0, 2])
 
 
-def test_times_in_japanese_local_time_become_utc():
-    assert utc_text("2016 04 14 21 26 20 JST") == "2016-04-14T12:26:20Z"
-    assert utc_text("2016-04-14T21:26:20Z") == "2016-04-14T21:26:20Z"
-    assert utc_text("yesterday") == ""
+def test_times_in_japanese_local_time_become_utc(tmp_path):
+    assert utc("2016 04 14 21 26 20", "%Y %m %d %H %M %S", hours=9) == "2016-04-14T12:26:20Z"
+    assert utc("2016-04-14T23:26:20+02:00") == "2016-04-14T21:26:20Z" and utc("yesterday") == utc("0016-04-14") == ""
+    written = ["2016 04 14 21 26 20 JST", "2016-04-14T21:26:20Z", "yesterday"]
+    made(n=3, origin_time=written).save(tmp_path)
+    assert Records.load(tmp_path).table["origin_time"].tolist() == ["2016-04-14T12:26:20Z", written[1], ""]
 
 
 LARGE = """

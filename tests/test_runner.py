@@ -1,16 +1,18 @@
-"""Running notebooks, the page of a run, and publishing: against small notebooks with known faults."""
+"""Running notebooks and models side by side, and publishing: against small notebooks with known faults."""
 
 import json
-import re
-from types import SimpleNamespace
+import os
+import subprocess
+import sys
+import time
 
 import nbformat
-import numpy as np
-import pandas as pd
 import pytest
+from conftest import ROOT
 from nbformat import v4
 
-from tsgen import config, page, publish, report, runner
+from tsgen import store
+from tsgen.running import environment, publish, runner
 
 OWN = {"PROFILE": "quick", "RECORDS": "", "STATIONS": "", "SEED": 0}
 PARAMETERS_CELL = 'PROFILE = "quick"\nRECORDS = ""  # a folder\nSTATIONS = ""\nSEED = 0'
@@ -43,7 +45,7 @@ def test_parameters_arrive_and_the_default_run_has_no_injected_cell(tmp_path):
     runner.run([path], tmp_path / "other", OWN | {"PROFILE": "smoke", "RECORDS": "/a folder", "SEED": 3})
     interpreter, rest = printed(tmp_path / "other" / "notebooks" / path.name).split(" ", 1)
     assert rest == "smoke /a folder 3\n"
-    assert interpreter == runner.sys.executable
+    assert interpreter == sys.executable
 
 
 def test_a_notebook_without_a_parameter_is_refused_by_name(tmp_path):
@@ -52,25 +54,89 @@ def test_a_notebook_without_a_parameter_is_refused_by_name(tmp_path):
         runner.changed_parameters(path, OWN)
 
 
-def test_a_run_stops_at_the_first_failure_and_leaves_no_page(tmp_path, capsys):
+def test_a_failing_notebook_is_named_with_its_end_and_the_run_goes_on(tmp_path, capfd):
     folder = tmp_path / "notebooks"
-    paths = [notebook(folder, "01-one", "1 / 0"), notebook(folder, "02-two", "print('never')")]
+    sources = {"01-one": "1 / 0", "02-two": "print('reached')", "03-three": "import os\nos._exit(9)"}
+    paths = [notebook(folder, name, source) for name, source in sources.items()]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "index.html").write_text("of an earlier run")
-    with pytest.raises(runner.NotebookFailed, match=r"(?s)01-one.*ZeroDivisionError"):
-        runner.run(paths, tmp_path / "run", OWN)
-    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {}
+    (tmp_path / "run" / "run.json").write_text('{"09-nine": {"seconds": 1.0, "code": ""}}')
+    done = runner.run(paths, tmp_path / "run", OWN)
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == done
+    assert sorted(done) == ["01-one", "02-two", "03-three", "09-nine"]
+    assert done["01-one"]["error"].startswith("cell [2]\n")
+    assert "ZeroDivisionError: division by zero" in done["01-one"]["error"]
+    assert "DeadKernelError" in done["03-three"]["error"]
+    assert len(done["01-one"]["error"].splitlines()) <= 1 + runner.LINES_OF_A_TRACEBACK
+    assert done["02-two"]["code"] == runner.code_key()
+    assert printed(tmp_path / "run" / "notebooks" / "02-two.ipynb") == "reached\n"
     assert not (tmp_path / "run" / "index.html").exists()
-    assert not (tmp_path / "run" / "notebooks" / "02-two.ipynb").exists()
+    said = capfd.readouterr()
+    assert "ZeroDivisionError" in said.out
+    assert "IPKernelApp" not in said.out + said.err
 
 
 def test_only_chooses_by_number(tmp_path):
     for name in ("01-one", "02-two", "05-five"):
         notebook(tmp_path, name)
-    assert [path.stem for path in runner.choose("5,01", tmp_path)] == ["01-one", "05-five"]
-    assert len(runner.choose(None, tmp_path)) == 3
+    assert [path.stem for path in environment.choose("5,01", tmp_path)] == ["01-one", "05-five"]
+    assert len(environment.choose(None, tmp_path)) == 3
     with pytest.raises(ValueError, match=r"07.*05-five"):
-        runner.choose("07", tmp_path)
+        environment.choose("07", tmp_path)
+
+
+def meet(name, folder):
+    """Wait for the others in ``folder``: only tasks at work at the same time get through."""
+    (folder / name).touch()
+    while not {"a", "b"} <= {path.name for path in folder.iterdir()}:
+        time.sleep(0.01)
+    if name == "b":
+        raise ValueError("too few\nrecords")
+    return ""
+
+
+def lost(name):
+    os._exit(3)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing is side by side")
+def test_tasks_are_at_work_side_by_side_and_one_failure_is_one_sentence(tmp_path):
+    ended = {name: text for name, _, text in runner.side_by_side(meet, ["a", "b"], tmp_path)}
+    assert ended == {"a": "", "b": "too few records"}
+    assert "process ended" in next(runner.side_by_side(lost, ["a"]))[2]
+
+
+def test_models_are_trained_into_the_run_s_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
+    monkeypatch.delenv("TSGEN_UNIT", raising=False)
+    study = runner.open_study("smoke")
+    runner.prepare(["timesnet", "cvae", "no_such"], "smoke")
+    said = capsys.readouterr().out
+    assert {"model-timesnet", "model-cvae"} <= {folder.name for folder in store.standing(study.folder)}
+    assert "no_such" in said
+    assert "unknown" in said
+    # alone in the folder: another process is told so, in one sentence
+    call = [sys.executable, "-c", "from tsgen.running import runner; runner.open_study('smoke', fresh=True)"]
+    other = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+    assert other.returncode == 1
+    assert len(other.stderr.splitlines()) == 1
+    assert "another run is at work" in other.stderr
+    assert store.standing(study.folder)
+
+
+def test_fresh_empties_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
+    (tmp_path / "smoke" / "model-timesnet").mkdir(parents=True)
+    (tmp_path / "smoke" / "results.json").write_text("{}")
+    runner.open_study("smoke", fresh=True)
+    assert [path.name for path in sorted((tmp_path / "smoke").iterdir())] == [".locks", ".running", "records"]
+
+
+def test_an_unknown_unit_ends_with_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"furlong.*cm/s"):
+        runner.open_study("smoke", unit="furlong")
+    assert not list(tmp_path.iterdir())
 
 
 # ---- publishing ----
@@ -150,86 +216,9 @@ def test_publish_refuses_an_incomplete_and_an_older_run(finished, monkeypatch):
     monkeypatch.setattr(publish, "code_key", lambda: "changed since")
     with pytest.raises(publish.NotPublishable, match=r"since the package changed.*run_all\.sh quick"):
         publish.publish(run, project)
+    (run / "run.json").write_text(json.dumps({"01-one": {"seconds": 1, "error": "ZeroDivisionError"}}))
+    with pytest.raises(publish.NotPublishable, match="01-one failed"):
+        publish.publish(run, project)
     (run / "index.html").unlink()
     with pytest.raises(publish.NotPublishable, match="no complete quick run"):
         publish.publish(run, project)
-
-
-# ---- the page ----
-
-
-def test_results_become_rows_with_intervals():
-    found = {
-        "timesnet": {
-            "score_2s": 0.9,
-            "held_out": {
-                "value": 0.81234,
-                "low": 0.7,
-                "high": 0.9,
-                "ceiling": {"value": 0.95, "low": 0.9, "high": 1.0},
-            },
-        },
-        "many": list(range(100)),
-        "missing": None,
-    }
-    rows = dict(report.rows_of(found))
-    assert rows["timesnet", "score_2s"] == {"value": 0.9}
-    assert report.text_of(rows["timesnet", "held_out"]["value"]) == "0.812 (0.700 to 0.900)"
-    assert report.text_of(rows["timesnet", "held_out"]["ceiling"]) == "0.950 (0.900 to 1.000)"
-    assert report.text_of(rows[("many",)]["value"]) == "100 values"
-    assert report.text_of(rows[("missing",)]["value"]) == "–"
-    assert "<script>" not in report.results_table({"a": {"b": "<script>"}})
-
-
-def test_formulas_are_drawn_and_what_cannot_be_drawn_stays_readable():
-    assert "data:image/svg+xml" in page.formula(r"\frac{a}{b}")
-    assert page.formula(r"\nosuchcommand{a}") == r"<code>\nosuchcommand{a}</code>"
-
-
-class Background:
-    table = pd.DataFrame({"kind": ["simulated"]})
-
-    def __len__(self):
-        return 1
-
-
-def a_study(folder, kind):
-    table = pd.DataFrame({"kind": [kind] * 4})
-    return SimpleNamespace(
-        folder=folder,
-        figures_folder=folder / "figures",
-        settings=config.profile("smoke"),
-        kind=kind,
-        seed=7,
-        stations=["SIM.01"],
-        records_folder=folder / "secret" / "my records",
-        targets=table,
-        background=Background(),
-        not_used=pd.DataFrame({"file": ["a<b>.mseed"], "reason": ["damaged"]}),
-        results={"scores": {"timesnet": {"value": np.pi}}, "run": {}},
-    )
-
-
-@pytest.mark.parametrize("kind", ["recorded", "simulated"])
-def test_the_page_shows_the_run_and_needs_nothing_from_the_network(tmp_path, kind):
-    path = notebook(tmp_path / "notebooks", "01-one")
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "record.png").write_bytes(b"\x89PNG")
-    (tmp_path / "run.json").write_text(json.dumps({path.stem: {"seconds": 12.3, "code": ""}}))
-    study = a_study(tmp_path, kind)
-    text = report.write(study, {"record": "One record & its <arrivals>."}).read_text()
-    for part in (
-        "3.142",
-        "12.3 s",
-        "notebooks/01-one.html",
-        "One record &amp; its &lt;arrivals&gt;.",
-        f"<b>{kind}</b>",
-    ):
-        assert part in text
-    assert "secret" not in text  # a folder's name, not where it lies
-    for html in (text, (tmp_path / "notebooks" / "01-one.html").read_text()):
-        assert not re.findall(
-            r'(?:src|href)="(?!data:|notebooks/|figures/|results\.json|\.\./index\.html|#)[^"]*', html
-        )
-        assert "<script" not in html
-        assert "@import" not in html

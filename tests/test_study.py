@@ -1,50 +1,190 @@
-"""The spine at smoke: stages built once, no held-out event seen, bad input in one sentence, figures, experiments."""
+"""The spine at smoke: stages built once and when they must be, no held-out event seen, bad input in one sentence."""
 
-import json
+import shutil
+from dataclasses import replace
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import few_draws
 from test_records import made
 
-from tsgen import config, evidence, experiments, figures
+from tsgen import config, findings, store
 from tsgen import study as study_module
-from tsgen.experiments import common, models, scenario
-from tsgen.figures.__main__ import main as figures_main
+from tsgen.evidence import scores
 from tsgen.records import Records, event_groups
-from tsgen.store import Store
-from tsgen.study import NAMES, Study
+from tsgen.study import RECIPES, Study, with_scenarios
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
+def again(study, settings=None, folder=None):
+    """The same study as a new process would open it; of its records nothing is read again."""
+    twin = Study(settings or study.settings, folder=folder or study.folder)
+    twin.__dict__["_everything"] = study._everything
+    return twin
 
 
-@pytest.fixture(scope="module")
-def study(runs):
-    return Study("smoke", folder=runs / "smoke")
-
-
-def test_stages_leave_artefacts_and_are_loaded_the_second_time(study, runs, monkeypatch):
-    first = study.generated("timesnet")
-    assert len(first) == 5 * study.settings.n_generated
-    assert {"records", "model-timesnet", "generated-timesnet"} <= set(Store(runs / "smoke").manifest())
-
+def forbid(monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("a stage that stands was built again")
 
-    monkeypatch.setattr(study_module.train, "fit", forbidden)
-    monkeypatch.setattr(study_module.simulate, "network", forbidden)
-    monkeypatch.setattr(study_module.generate, "mix", forbidden)
-    again = Study("smoke", folder=runs / "smoke").generated("timesnet")
-    np.testing.assert_array_equal(again.waveforms, first.waveforms)
+    monkeypatch.setattr(store.Stage, "_make", forbidden)
 
 
-def test_same_seed_same_records_other_seed_other_records(study, runs):
-    other = Study("smoke", seed=1, folder=runs / "seed1")
-    same = Study("smoke", folder=runs / "again")
+def test_stages_leave_artefacts_and_are_loaded_the_second_time(study, monkeypatch):
+    first = study.generated("timesnet")
+    assert len(first) == 5 * study.settings.n_generated
+    standing = {folder.name for folder in store.standing(study.folder)}
+    assert {"records", "model-timesnet", "generated-timesnet"} <= standing
+    forbid(monkeypatch)
+    found = Study("smoke", folder=study.folder).generated("timesnet")
+    np.testing.assert_array_equal(found.waveforms, first.waveforms)
+
+
+# ---- what a stage rests on ----
+
+STAGES = {
+    "records": ("records",),
+    "timesnet": ("model", "timesnet"),
+    "cvae": ("model", "cvae"),
+    "cgm": ("model", "cgm"),
+    "generated": ("generated", "timesnet", 12),
+    "energy": ("generated", "timesnet_energy", 12),
+    "average": ("generated", "control_average", 12),
+    "fresh": ("fresh", "single"),
+    "measured": ("measured", "timesnet"),
+    "f0": ("f0", "held_out"),
+    "f0 of generated": ("f0", "timesnet"),
+}
+
+
+def edited(monkeypatch, *names):
+    source = store._source
+    monkeypatch.setattr(store, "_source", lambda name: (source(name) or b"") + b"# edited" * (name in names))
+
+
+def changed(study, settings=None):
+    """Names of STAGES whose key is not what it is of the study as it stands."""
+    kept = {name: study.stage(*of).key for name, of in STAGES.items()}
+    return {name for name, of in STAGES.items() if again(study, settings).stage(*of).key != kept[name]}
+
+
+# of each module: the stages of STAGES that editing it builds anew; f0 and measures rest on what is generated
+EDITED = {
+    "intensity": {"measured"},
+    "oscillator": {"measured"},  # reached through intensity alone
+    "hvsr": {"f0", "f0 of generated", "measured"},  # intensity smooths with its Konno-Ohmachi windows
+    "spectrogram": {"cvae", "cgm"},
+    "timesnet": {"timesnet", "generated", "energy", "measured", "f0 of generated"},
+    "generate": {"generated", "energy", "average", "measured", "f0 of generated"},
+    "metrics": set(),
+    "findings": set(),
+    "evidence.scores": set(),
+    "formats.peer": set(),  # of simulated records
+    "study": set(),
+    "dataset": set(),
+    "config": set(),
+}
+
+
+@pytest.mark.parametrize("module", EDITED)
+def test_editing_a_module_builds_anew_what_rests_on_it_and_nothing_else(study, monkeypatch, module):
+    for of in STAGES.values():
+        _ = study.stage(*of).key
+    edited(monkeypatch, f"tsgen.{module}")
+    assert changed(study) == EDITED[module]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"hvsr": {"bandwidth": 20.0}}, {"f0", "f0 of generated"}),
+        ({"cvae": {"beta": 0.5}}, {"cvae"}),
+        ({"mixed_records": 4}, {"generated", "energy", "average", "measured", "f0 of generated"}),
+        ({"n_fresh": 22}, {"fresh"}),
+        ({"held_out_share": 0.4}, set(STAGES) - {"records"}),
+        ({"n_halves": 3}, set()),  # findings alone
+    ],
+)
+def test_a_changed_setting_builds_anew_what_uses_it_and_nothing_else(study, change, expected):
+    settings = study.settings
+    for name, value in change.items():
+        settings = replace(
+            settings, **{name: replace(getattr(settings, name), **value) if isinstance(value, dict) else value}
+        )
+    assert changed(study, settings) == expected
+
+
+EVIDENCE = {
+    # module: (stages of findings that an edit leaves standing, stages that it does not)
+    "hvsr": ({"model-timesnet", "generated-timesnet", "copying-timesnet"}, {"f0-timesnet", "scores-timesnet"}),
+    "evidence.structures": ({"scenario", "bias-cvae", "scores-cvae"}, {"structures", "structures-measured"}),
+    "evidence.copying": ({"scores-timesnet", "bias-timesnet"}, {"copying-cvae", "memory-held_out"}),
+    "metrics": ({"bias-timesnet", "f0-timesnet", "copying-timesnet"}, {"scores-cvae", "scores-gaps"}),
+    "timesnet": ({"scores-cvae", "bias-cvae", "model-cvae"}, {"bias-timesnet", "scores-timesnet", "scores-gaps"}),
+    "study": ({"scores-timesnet", "structures", "model-cgm"}, set()),
+}
+
+
+@pytest.mark.parametrize("module", EVIDENCE)
+def test_findings_of_a_stale_stage_are_not_in_the_results(study, smoke_findings, monkeypatch, module):
+    before = {folder.name for folder in store.standing(study.folder)}
+    edited(monkeypatch, f"tsgen.{module}")
+    standing = {folder.name for folder in store.standing(study.folder)}
+    stays, goes = EVIDENCE[module]
+    assert stays <= standing <= before and goes <= before and not goes & standing
+    rows = findings.table(study.results["findings"])
+    said = {
+        "structures": {"protocol": "structure"},
+        "scores-timesnet": {"subject": "timesnet", "measure": "score", "statistic": "S × S, chance"},
+        "copying-cvae": {"subject": "cvae", "measure": "r2"},
+        "scores-cvae": {"subject": "cvae", "measure": "score", "statistic": "3S × 3S"},
+        "bias-timesnet": {"subject": "timesnet", "measure": "pga"},
+    }
+    for name, which in said.items():
+        assert len(findings.select(smoke_findings, **which))
+        assert bool(len(findings.select(rows, **which))) == (name in standing), name
+
+
+@pytest.fixture
+def copied(study, smoke_findings, tmp_path):
+    """The run in a folder of its own, to be harmed."""
+    shutil.copytree(study.folder, tmp_path / "smoke")
+    return again(study, folder=tmp_path / "smoke")
+
+
+def harm(path, how):
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+    path.write_bytes(flipped if how == "changed" else content[:middle])
+
+
+@pytest.mark.parametrize("how", ["changed", "truncated"])
+def test_a_damaged_artefact_is_noticed_and_built_anew(study, copied, monkeypatch, capsys, how):
+    harm(copied.folder / "generated-control_phase" / "waveforms.hdf5", how)
+    harm(copied.folder / "model-cvae" / "last.pt", how)
+    harm(copied.folder / "scores-control_phase" / "findings.json", how)
+    np.testing.assert_array_equal(
+        copied.generated("control_phase").waveforms, study.generated("control_phase").waveforms
+    )
+    assert same(copied.model("cvae").state_dict(), study.model("cvae").state_dict())
+    with few_draws():
+        pd.testing.assert_frame_equal(
+            scores.scores(copied, "control_phase"), scores.scores(study, "control_phase"), check_exact=True
+        )
+    said = capsys.readouterr().err.splitlines()
+    names = ("generated-control_phase", "model-cvae", "scores-control_phase")
+    assert said == [f"{name}: a file of it was changed or is missing, building it anew" for name in names]
+    forbid(monkeypatch)  # and now it stands
+    assert len(again(study, folder=copied.folder).generated("control_phase")) == 60
+
+
+# ---- what models see ----
+
+
+def test_same_seed_same_records_other_seed_other_records(study, tmp_path):
+    other = Study("smoke", seed=1, folder=tmp_path / "seed1")
+    same = Study("smoke", folder=tmp_path / "again")
     np.testing.assert_array_equal(same.records.waveforms, study.records.waveforms)
     assert np.abs(other.records.waveforms - study.records.waveforms).max() > 0.1
 
@@ -67,7 +207,7 @@ def same(a, b):
     return bool((a == b).all()) if hasattr(a, "shape") else a == b or (a != a and b != b)
 
 
-def test_a_marker_in_held_out_events_reaches_nothing(study, runs, monkeypatch):
+def test_a_marker_in_held_out_events_reaches_nothing(study, tmp_path, monkeypatch):
     """Held-out records replaced by a huge tone: every model weight and generated sample stays as it was."""
     whole = study.records
     marked = np.array(whole.waveforms)
@@ -75,30 +215,36 @@ def test_a_marker_in_held_out_events_reaches_nothing(study, runs, monkeypatch):
     marked[hidden] = 1e4 * np.sin(np.arange(whole.n_samples) / 5).astype(np.float32)
     planted = Records(marked, whole.sampling_rate_in_hz, whole.table)
     monkeypatch.setattr(study_module.simulate, "network", lambda *_: planted)
-    twin = Study("smoke", folder=runs / "marked")
+    twin = Study("smoke", folder=tmp_path / "marked")
     assert np.abs(twin.held_out.waveforms).max() > 5e3
     for name in ("timesnet", "cvae"):
-        ours, theirs = study.model(name).state_dict(), twin.model(name).state_dict()
-        assert same(ours, theirs)
+        assert same(study.model(name).state_dict(), twin.model(name).state_dict())
     for name in ("timesnet", "cvae", "control_average", "control_bootstrap", "control_phase"):
         np.testing.assert_array_equal(study.generated(name).waveforms, twin.generated(name).waveforms)
 
 
-def test_scores_come_with_ceiling_chance_interval_and_sizes(study):
-    scores = study.scores("timesnet")
-    for protocol in ("in_sample", "held_out"):
-        part = scores[protocol]
-        assert part["low"] <= part["value"] <= part["high"]
-        assert {"ceiling", "halves", "chance"} <= set(part)
-        assert part["n_generated"] <= 60 and part["n_real"] > 0
-    kept = json.loads((study.folder / "results.json").read_text())
-    assert kept["scores"]["timesnet"]["held_out"]["value"] == scores["held_out"]["value"]
-    assert study.results["records"]["held out"] == len(study.held_out)
+def test_cgm_generates_at_scenarios_of_the_training_records(study):
+    records = study.generated("cgm")
+    assert records.stations == study.stations and len(records) == 5 * study.settings.n_generated
+    known = set(zip(study.training.table["station"], study.training.table["magnitude"], strict=True))
+    assert set(zip(records.table["station"], records.table["magnitude"], strict=True)) <= known
+    assert records.table["event"].is_unique and np.isfinite(records.table["distance_in_km"]).all()
 
 
-def test_another_station_scores_below_the_right_one(study):
-    right, wrong = study.scores("control_bootstrap"), study.scores("control_other")
-    assert wrong["held_out"]["value"] < right["held_out"]["value"] - 0.3
+def test_a_generator_without_scenarios_takes_those_of_the_recording_that_scaled_it(study):
+    training = study.training.table
+    one = training.iloc[3]
+    table = pd.DataFrame(
+        {"station": [one["station"]] * 2, "event": ["a", "b"], "made_from": [one["event"], f"{one['event']};other"]}
+    )
+    found = with_scenarios(table, training)
+    assert found["magnitude"][0] == one["magnitude"] and found["distance_in_km"][0] == one["distance_in_km"]
+    assert found[["magnitude", "distance_in_km"]].iloc[1].isna().all()
+    stated = with_scenarios(table.assign(magnitude=[4.5, np.nan]), training)
+    assert stated["magnitude"][0] == 4.5 and stated["distance_in_km"][0] == one["distance_in_km"]
+
+
+# ---- what is asked for ----
 
 
 def test_unknown_names_are_refused_with_what_there_is(study, tmp_path, monkeypatch):
@@ -107,13 +253,19 @@ def test_unknown_names_are_refused_with_what_there_is(study, tmp_path, monkeypat
         Study("huge")
     with pytest.raises(ValueError, match="no such folder"):
         Study("smoke", records=tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"XX\.99 is not among the records"):
-        _ = Study("smoke", stations="XX.99").training
-    with pytest.raises(ValueError, match=", ".join(NAMES)):
+    with pytest.raises(ValueError, match=", ".join(RECIPES)):
         study.generated("oracle")
-    with pytest.raises(ValueError, match="timesnet"):
-        study.model("oracle")
-    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+    for refused in (study.model, study.untrained):
+        with pytest.raises(ValueError, match="timesnet"):
+            refused("oracle")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_station_is_named(study):
+    other = Study("smoke", stations="XX.99", folder=study.folder)
+    other.__dict__["_everything"] = study._everything
+    with pytest.raises(ValueError, match=r"XX\.99 is not among the records"):
+        _ = other.training
 
 
 def test_run_folders_do_not_meet(tmp_path, monkeypatch):
@@ -126,15 +278,16 @@ def test_run_folders_do_not_meet(tmp_path, monkeypatch):
         Study("smoke", tmp_path / "a/set", "X.1").folder.name,
         Study("smoke", tmp_path / "b/set", "X.1").folder.name,
         Study("smoke", tmp_path / "a/set", "X.2").folder.name,
+        Study("smoke", split="fold 1 of 5").folder.name,
     ]
-    assert names[:2] == ["smoke", "smoke-seed3"] and len(set(names)) == 5
+    assert names[:2] == ["smoke", "smoke-seed3"] and len(set(names)) == 6
     assert names[2].startswith("smoke-set-")
 
 
-def recorded(folder, n=60, t=1024):
+def recorded(folder, n=60, t=1024, **columns):
     records = made(n=n, t=t, stations=3, p_arrival_sample=250.0)
     quality = ["weak: peak 0.2 cm/s²" if i == 5 else "" for i in range(n)]
-    records.with_columns(quality=quality, usable_to_hz=12.0).save(folder)
+    records.with_columns(quality=quality, usable_to_hz=12.0, **columns).save(folder)
     return folder
 
 
@@ -147,13 +300,13 @@ def test_recorded_stations_with_few_background_records_use_the_simulated_backgro
     assert set(run.generated("control_average").table["usable_to_hz"]) == {12.0}
     curves = run.hvsr(run.generated("control_average"))
     assert np.isnan(curves.curves[:, curves.frequency_in_hz > 12.1]).all()
+    assert len(run.not_used) == 1 and run.not_used["reason"][0].startswith("weak")
 
 
-def test_one_target_gives_everything_but_the_score(tmp_path):
-    run = Study("smoke", recorded(tmp_path / "set"), stations="TK.0000", folder=tmp_path / "run")
-    scores = run.scores("control_average")
-    assert scores["held_out"]["value"] is None and scores["score_2s"] is None
-    assert len(run.score_table(["control_average"])) == 2
+def test_results_say_what_the_run_was(study, smoke_findings):
+    run = study.results["run"]
+    assert run["profile"] == "smoke" and run["kind"] == "simulated" and run["stations"] == study.stations
+    assert run["records"]["held_out"] == len(study.held_out) and run["records"]["training"] == len(study.training)
 
 
 def test_expect_has_teeth_on_the_committed_run_only(study, capsys):
@@ -165,56 +318,9 @@ def test_expect_has_teeth_on_the_committed_run_only(study, capsys):
         default.expect("a number", 5.0, 0, 1)
 
 
-@pytest.mark.parametrize("name", list(figures.FIGURES))
-def test_every_figure_draws_without_warnings_and_labels_its_axes(study, name):
-    with figures.styled():
-        figure = figures.FIGURES[name](study)
-        figure.canvas.draw()
-    assert isinstance(figure, matplotlib.figure.Figure)
-    text = " ".join(ax.get_xlabel() + ax.get_ylabel() + ax.get_title() for ax in figure.axes)
-    assert text.strip() or name == "architecture"
-    matplotlib.pyplot.close(figure)
-
-
-def test_one_figure_from_the_command_line(study, monkeypatch, capsys):
-    monkeypatch.setattr(study_module.Study, "_run_name", lambda self: "smoke")
-    monkeypatch.setenv("TSGEN_RUNS", str(study.folder.parent))
-    assert figures_main(["station_hvsr", "--profile", "smoke"]) == 0
-    path = study.folder / "figures" / "station_hvsr.png"
-    assert path.stat().st_size > 10_000 and path.with_suffix(".pdf").exists()
-    assert figures_main(["nonsense", "--profile", "smoke"]) == 2
-    assert "unknown figure 'nonsense'" in capsys.readouterr().err
-    assert figures_main(["--list"]) == 0
-
-
-ELSEWHERE = {"evidence", "folds", "recorded", "cgm_networks"}  # run in test_claims
-
-
-@pytest.mark.parametrize("name", sorted(set(experiments.EXPERIMENTS) - ELSEWHERE))
-def test_every_experiment_runs_at_smoke(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
-    monkeypatch.setattr(common, "N_SEEDS", 2)
-    monkeypatch.setattr(models, "VAE_TRIALS", dict(list(models.VAE_TRIALS.items())[:2]))
-    if name == "cgm_objectives":
-        monkeypatch.setattr(scenario, "CGM_TRIALS", dict(list(scenario.CGM_TRIALS.items())[-2:]))
-    monkeypatch.setattr(scenario, "ABLATED_NETWORKS", (2,))
-    content = json.loads(experiments.run(name, "smoke", folder=tmp_path).read_text())
-    assert content["command"].startswith(f"python -m tsgen.experiments {name}") and content["profile"] == "smoke"
-    assert len(pd.DataFrame(content["rows"])) >= 2
-
-
 def test_profiles_are_what_the_documents_say():
     assert [config.PROFILES[name].timesnet.d_model for name in ("smoke", "quick", "paper")] == [8, 16, 128]
     with pytest.raises(TypeError):
         config.TimesNetSettings(1, 2, 3, 4, 5, colour="red")
     with pytest.raises(ValueError, match="form must be"):
         config.TrainingSettings(8, 1, 1, 1e-3, 1e-3, form="other")
-
-
-def test_cgm_generates_at_scenarios_of_the_training_records(study):
-    records = study.generated("cgm")
-    assert records.stations == study.stations and len(records) == 5 * study.settings.n_generated
-    known = set(zip(study.training.table["station"], study.training.table["magnitude"], strict=True))
-    assert set(zip(records.table["station"], records.table["magnitude"], strict=True)) <= known
-    assert records.table["event"].is_unique and np.isfinite(records.table["distance_in_km"]).all()
-    assert "cgm" not in evidence.generators(study) and "cgm" in study.models

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from tsgen import config, timesnet, train
+from tsgen import config, timesnet, train, trainer
 from tsgen.records import Records
 
 SMALL = config.TimesNetSettings(n_samples=128, d_model=6, d_ff=8, n_kernels=2, n_blocks=1, n_stations=2)
@@ -97,13 +97,13 @@ class Bowl(torch.nn.Module):
 
 def test_phases_epochs_and_batches_follow_the_recipe(tmp_path):
     model, history = fitted(tmp_path, model=Bowl())
-    frame = history.frame
-    assert list(frame.columns) == train.COLUMNS
-    assert frame["phase"].tolist() == [0, 0, 0, 1, 1] and frame["epoch"].tolist() == [0, 1, 2, 0, 1]
-    assert frame["learning_rate"].tolist() == pytest.approx([1e-2, 7.5e-3, 2.5e-3, 3e-3, 1.5e-3])  # a cosine each
+    table = history.table
+    assert list(table.columns) == trainer.COLUMNS
+    assert table["phase"].tolist() == [0, 0, 0, 1, 1] and table["epoch"].tolist() == [0, 1, 2, 0, 1]
+    assert table["learning_rate"].tolist() == pytest.approx([1e-2, 7.5e-3, 2.5e-3, 3e-3, 1.5e-3])  # a cosine each
     assert model.ended == [(0, 32), (1, 14)]  # four fifths of the background, all targets
     assert model.stations == ("SIM.01", "SIM.02")
-    assert frame["validation_loss"].isna().tolist() == [False] * 3 + [True] * 2
+    assert table["validation_loss"].isna().tolist() == [False] * 3 + [True] * 2
     for phase, n, n_batches, epochs in ((0, 32, 6, 3), (1, 14, 3, 2)):
         steps = [step for step in model.seen if step[0] == phase]
         orders = np.array([row for _, _, rows in steps for row in rows]).reshape(epochs, n).tolist()
@@ -111,29 +111,29 @@ def test_phases_epochs_and_batches_follow_the_recipe(tmp_path):
         assert len(steps) == epochs * n_batches and {len(rows) for _, _, rows in steps} <= {4, 5, 6}
         assert [progress for _, progress, _ in steps] == pytest.approx(np.arange(len(steps)) / len(steps))
     saved = pd.read_csv(tmp_path / "history.csv")
-    pd.testing.assert_frame_equal(saved, frame)
+    pd.testing.assert_frame_equal(saved, table)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "history.csv", "last.pt"]
 
 
 def test_released_form_stays_on_the_background(tmp_path):
     model, history = fitted(tmp_path, replace(RECIPE, form="released"), Bowl(0))
     assert model.ended == [(0, 32), (1, 32)] and model.stations == ()
-    assert history.frame["validation_loss"].notna().all()
+    assert history.table["validation_loss"].notna().all()
 
 
 def test_first_losses_are_those_of_adamw_by_hand(tmp_path):
     settings = replace(RECIPE, epochs_phase_0=1, epochs_phase_1=0, batch_size=32, weight_decay=0.5)
     model, history = fitted(tmp_path, settings, Bowl())
-    assert history.frame["training_loss"].tolist() == [9.0]
+    assert history.table["training_loss"].tolist() == [9.0]
     # AdamW's first step is the learning rate, after the decay: 3 − 0.01·0.5·3 − 0.01
     assert model.place.item() == pytest.approx(3 - 0.015 - 0.01, abs=1e-6)
-    assert history.frame["validation_loss"].item() == pytest.approx(2.975**2, rel=1e-6)
+    assert history.table["validation_loss"].item() == pytest.approx(2.975**2, rel=1e-6)
 
 
 def test_planted_records_are_learned(tmp_path):
     settings = replace(RECIPE, epochs_phase_0=20, epochs_phase_1=4)
     model, history = fitted(tmp_path, settings)
-    losses = history.frame.set_index(["phase", "epoch"])["training_loss"]
+    losses = history.table.set_index(["phase", "epoch"])["training_loss"]
     assert losses[0, 0] > 0.5 and losses[0, 19] < 0.2
     waveforms = TARGETS.waveforms
     error = (model.reconstruct(TARGETS) - waveforms) / waveforms.std(2, keepdims=True)
@@ -149,7 +149,7 @@ def test_same_seed_gives_the_same_weights(tmp_path):
     second, again = fitted(tmp_path / "second")
     assert same_weights(first, second)
     columns = ["training_loss", "validation_loss"]
-    pd.testing.assert_frame_equal(history.frame[columns], again.frame[columns], check_exact=True)
+    pd.testing.assert_frame_equal(history.table[columns], again.table[columns], check_exact=True)
     other, _ = fitted(tmp_path / "other", replace(RECIPE, seed=1))
     assert not same_weights(first, other)
 
@@ -196,7 +196,7 @@ def test_killed_training_resumes_to_identical_weights(tmp_path):
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_interrupted_between_any_epochs_resumes(tmp_path, monkeypatch, stop_after):
     whole, _ = fitted(tmp_path / "whole")
-    save, saved = train._save, []
+    save, saved = trainer._save, []
 
     def save_and_stop(*arguments):
         save(*arguments)
@@ -204,10 +204,10 @@ def test_interrupted_between_any_epochs_resumes(tmp_path, monkeypatch, stop_afte
         if len(saved) == stop_after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_save", save_and_stop)
+    monkeypatch.setattr(trainer, "_save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path / "part")
-    monkeypatch.setattr(train, "_save", save)
+    monkeypatch.setattr(trainer, "_save", save)
     resumed, history = fitted(tmp_path / "part", model=build(seed=5))  # first weights come from the checkpoint
     assert same_weights(whole, resumed) and len(history.rows) == 5
     assert resumed.stations == ("SIM.01", "SIM.02")
@@ -216,10 +216,10 @@ def test_interrupted_between_any_epochs_resumes(tmp_path, monkeypatch, stop_afte
 def test_finished_run_returns_at_once_and_another_starts_anew(tmp_path, monkeypatch, capsys):
     first, history = fitted(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(train.PhaseRun, "epoch", None)  # would raise if an epoch were run
+        patch.setattr(trainer.PhaseRun, "epoch", None)  # would raise if an epoch were run
         again, same = fitted(tmp_path, model=build(seed=7))
     assert same_weights(first, again)
-    pd.testing.assert_frame_equal(same.frame, history.frame)
+    pd.testing.assert_frame_equal(same.table, history.table)
     assert capsys.readouterr().err == ""
     other, _ = fitted(tmp_path, replace(RECIPE, batch_size=7))
     assert "batch_size is 6 there, 7 here): starting anew" in capsys.readouterr().err
@@ -234,20 +234,20 @@ def test_best_and_last_are_kept(tmp_path):
             return super().loss(batch, phase, progress, settings) + (0 if self.training else 99 * abs(progress - 0.5))
 
     model, history = fitted(tmp_path, replace(RECIPE, form="released", epochs_phase_1=4), Wanders(0))
-    last, loaded = train.load(Wanders(0), tmp_path)
+    last, loaded = trainer.load(Wanders(0), tmp_path)
     assert last.place.item() == model.place.item() and not last.training
-    pd.testing.assert_frame_equal(loaded.frame, history.frame)
-    best, until = train.load(Wanders(0), tmp_path, which="best")
+    pd.testing.assert_frame_equal(loaded.table, history.table)
+    best, until = trainer.load(Wanders(0), tmp_path, which="best")
     assert (until.rows[-1]["phase"], until.rows[-1]["epoch"]) == (1, 1)  # half of the second phase
     assert best.place.item() > last.place.item()
 
 
 def test_load_says_what_is_missing_or_does_not_fit(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"last.pt is missing"):
-        train.load(build(), tmp_path)
+        trainer.load(build(), tmp_path)
     fitted(tmp_path, replace(RECIPE, epochs_phase_0=1, epochs_phase_1=0))
     with pytest.raises(ValueError, match="d_model is 6 there, 7 here; n_blocks is 1 there, 2 here"):
-        train.load(build(replace(SMALL, d_model=7, n_blocks=2)), tmp_path)
+        trainer.load(build(replace(SMALL, d_model=7, n_blocks=2)), tmp_path)
 
 
 def test_nan_stops_at_once_and_leaves_the_last_good_epoch(tmp_path):
@@ -255,9 +255,9 @@ def test_nan_stops_at_once_and_leaves_the_last_good_epoch(tmp_path):
         def loss(self, batch, phase, progress, settings):
             return super().loss(batch, phase, progress, settings) * (math.nan if progress > 0.5 else 1.0)
 
-    with pytest.raises(train.TrainingError, match=r"training loss .* phase 0, epoch 2/3, step 4, .*learning rate"):
+    with pytest.raises(trainer.TrainingError, match=r"training loss .* phase 0, epoch 2/3, step 4, .*learning rate"):
         fitted(tmp_path, model=Breaks())
-    assert issubclass(train.TrainingError, RuntimeError)
+    assert issubclass(trainer.TrainingError, RuntimeError)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["position"] == 1
 
 
@@ -266,7 +266,7 @@ def test_gradient_without_a_number_stops_too(tmp_path):
         def loss(self, batch, phase, progress, settings):
             return (self.place - self.place.detach()).abs().sqrt() + super().loss(batch, phase, progress, settings)
 
-    with pytest.raises(train.TrainingError, match="the gradient is not a finite number in bowl, phase 0, epoch 1/3"):
+    with pytest.raises(trainer.TrainingError, match="the gradient is not a finite number in bowl, phase 0, epoch 1/3"):
         fitted(tmp_path, model=Steep())
     assert not any(tmp_path.iterdir())
 
@@ -277,11 +277,11 @@ def test_stations_must_match_the_settings(tmp_path):
 
 
 TOGETHER = """
-    with train.processes():
-        model = build(replace(SMALL, dropout=0.0), seed=train.rank())  # process 0's first weights are everyone's
+    with trainer.processes():
+        model = build(replace(SMALL, dropout=0.0), seed=trainer.rank())  # process 0's first weights are everyone's
         model.end_of_phase = lambda *_: None  # leaves the noise of phase 1 at zero
         train.fit(model, BACKGROUND, TARGETS, RECIPE, sys.argv[1])
-        print(train.rank(), train.world_size(), sum(p.double().sum().item() for p in model.parameters()))
+        print(trainer.rank(), trainer.world_size(), sum(p.double().sum().item() for p in model.parameters()))
 """
 
 
@@ -310,13 +310,13 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
 
 CGM_TOGETHER = """
     import test_cgm
-    with train.processes():
-        torch.manual_seed(train.rank())
+    with trainer.processes():
+        torch.manual_seed(trainer.rank())
         model = test_cgm.cgm.CGMGM(replace(test_cgm.SMALL, n_stations=2, iterations=2))
         settings = config.TrainingSettings(8, 6, 6, 6e-3, 3e-3, keeps_background=True)
         sets = test_cgm.planted(64, seed=1, stations=("SIM.B1",)), test_cgm.planted(32, seed=2)
         train.fit(model, *sets, settings, sys.argv[1])
-        print(train.rank(), train.world_size(), sum(p.double().sum().item() for p in model.parameters()))
+        print(trainer.rank(), trainer.world_size(), sum(p.double().sum().item() for p in model.parameters()))
 """
 
 
@@ -331,13 +331,13 @@ def test_cgm_trains_in_two_processes_as_in_one(tmp_path):
 @pytest.mark.parametrize("kind", ["simulated", "recorded"])
 def test_second_phase_keeps_a_background_of_its_own_kind(kind):
     background = BACKGROUND.with_columns(kind=kind)
-    phases = train._phases(background, TARGETS, replace(RECIPE, keeps_background=True))
+    phases = trainer._phases(background, TARGETS, replace(RECIPE, keeps_background=True))
     own = len(phases[0].training) if kind == "simulated" else 0
     assert len(phases[1].training) == own + len(TARGETS) and phases[1].validation is None
     assert not set(phases[1].training.table["event"]) & set(phases[0].validation.table["event"]) - set(
         TARGETS.table["event"]
     )
-    assert len(train._phases(background, TARGETS, RECIPE)[1].training) == len(TARGETS)
+    assert len(trainer._phases(background, TARGETS, RECIPE)[1].training) == len(TARGETS)
 
 
 @pytest.mark.parametrize(

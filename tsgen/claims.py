@@ -1,285 +1,97 @@
-"""The claims of the paper and of the study: each with its number, its interval, and a verdict that follows by rule.
+"""The claims of the paper and of the study: each names a finding and a region, and one rule judges them all.
 
-The numbers come from results.json and from stored experiments, results/NAME.json. None of a finding is typed here:
-only bounds, and what a claim says.
+A claim holds where the interval of its finding lies in the region, does not hold where all of it lies beyond, and is
+undecided between. Where a claim names findings over trainings, networks or folds, it is judged on their mean with its
+90 % interval (Student). A finding that is not there cannot be tested here. The claims are the rows of claims.csv, which
+knows no number of a result; a bound is a number or a name of BOUNDS.
 """
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from tsgen import equivalence, evidence, experiments, scaling
-from tsgen.rules import (
-    FAILS,
-    HOLDS,
-    LOSS_BOUND,
-    UNTESTED,
-    above,
-    above_chance,
-    all_of_n,
-    around,
-    at_theory,
-    below,
-    both,
-    flattered,
-    grows,
-    in_every_row,
-    inside,
-    never,
-    outside,
-    score_stays,
-)
+from tsgen import findings
+from tsgen.findings import UNTESTED, Estimate, number, over, verdict
+from tsgen.roles import label
 
-SCORE_BOUND = 0.05  # a gap in score below it is no gap: half the width of a score's interval at quick
-STACK_BOUND = 0.05  # of R²: unseen recordings differ by less
-ALL_RECORDINGS = "control_average, all recordings"
-STORED = ("evidence", "recorded", "recorded-folds", "cgm_networks")
+BOUNDS = {
+    "bias": findings.MEDIAN_BOUND,
+    "spread": findings.SPREAD_BOUND,
+    "score": 0.05,  # a gap in score below it is no gap: half the width of a score's interval at quick
+    "stack": 0.05,  # of R²: unseen recordings differ by less
+    "loss": 0.05,  # ln units about the theory of averaging
+    "shuffled": 0.5,  # half of what recordings score
+    "flattery": 0.3,  # of a score by the form of its matrix
+}
+VARYING = ("training", "network", "fold")  # over which findings of one claim are pooled
+NAMING = ["subject", "against", "measure", "statistic", "protocol", "set"]  # a finding of all stations
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, whose it is ("paper" or "study"), what its number is, the rule, the notebook that shows it."""
+    """One sentence, whose it is ("paper" or "study"), the notebook that shows it, and what it rests on.
+
+    where: (name, value) of its finding's NAMING columns; region: "> bound", "< bound", "within bound" (of 0) or "beyond
+    bound"; source: "run", or the experiment whose stored findings it reads.
+    """
 
     text: str
     of: str
-    number: str
-    rule: Callable
     notebook: str
+    where: tuple
+    region: str = "> 0"
+    source: str = "run"
+
+    def judged(self, low, high):
+        """Verdict on an interval. KeyError for a bound that is neither a number nor in BOUNDS."""
+        side, name = self.region.split()
+        sign, name = (-1, name[1:]) if name.startswith("-") else (1, name)
+        bound = sign * (float(name) if name[0].isdigit() else BOUNDS[name])
+        region = {">": (bound, float("inf")), "<": (-float("inf"), bound)}.get(side, (-bound, bound))
+        return verdict(low, high, region, outside=side == "beyond")
 
 
-# ---- the claims ----
-
-BIAS, SPREAD = equivalence.MEDIAN_BOUND, equivalence.SPREAD_BOUND
-GAPS = ("negative_controls", "gaps")
-SCENARIO = ("scenario", "scaling")
-OURS, MENDED = ("evidence", "timesnet"), ("evidence", "timesnet_energy")
-
-CLAIMS = (
-    Claim(
-        "TimesNet-Gen's records are specific to their station: its S × S score is above chance.",
-        "paper", "S × S score, held-out", above_chance("timesnet"), "06",
-    ),
-    Claim(
-        "TimesNet-Gen is more specific to the station than the spectrogram VAE.",
-        "paper", "difference of S × S scores", above(0, *GAPS, "timesnet less cvae"), "06",
-    ),
-    Claim(
-        "At every station the median f0 of TimesNet-Gen's records is that of held-out recordings.",
-        "paper", "largest ln ratio", inside(BIAS, *OURS, "f0_largest"), "07",
-    ),
-    Claim(
-        "On five AFAD stations the 3S × 3S scores are 0.93 for TimesNet-Gen and 0.81 for the VAE.",
-        "paper", "3S × 3S score", never("needs AFAD's recordings; the stations here are others"), "06",
-    ),
-    Claim(
-        "No generator can be expected to score 1: recordings score less against recordings.",
-        "study", "ceiling of S × S",
-        below(1 - SCORE_BOUND / 2, "scores", "control_average", "held_out", "ceiling"), "07",
-    ),
-    Claim(
-        "Records of the wrong station score at chance in S × S, yet well in the interleaved 2S × 2S.",
-        "study", "2S × 2S score", flattered("control_other"), "07",
-    ),
-    Claim(
-        "A plain average of five recordings, with no network, scores no lower than TimesNet-Gen.",
-        "study", "TimesNet-Gen less plain average", below(SCORE_BOUND, *GAPS, "timesnet less control_average"), "07",
-    ),
-    Claim(
-        "Recordings drawn again, which is copying, score no lower than TimesNet-Gen.",
-        "study", "TimesNet-Gen less bootstrap", below(SCORE_BOUND, *GAPS, "timesnet less control_bootstrap"), "07",
-    ),
-    Claim(
-        "The score does not see how many records are averaged.",
-        "study", "largest move, k = 1 to 10", score_stays("control_average"), "07",
-    ),
-    Claim(
-        "A mix of five standardised records loses ½ ln Σw² of amplitude.",
-        "study", "ln std", at_theory("averaging", "forms", "control_average, without replacement"), "07",
-    ),
-    Claim(
-        "TimesNet-Gen loses as much, though its mixing is of latents.",
-        "study", "ln std", at_theory("averaging", "forms", "timesnet, without replacement"), "07",
-    ),
-    Claim(
-        "The more records are averaged, the longer the motion.",
-        "study", "ln D5-95 at k = 10", grows("control_average", "ln_d5_95"), "07",
-    ),
-    Claim(
-        "Given magnitude and distance, the PGA of TimesNet-Gen's records is biased.",
-        "study", "ln ratio to fresh truth", outside(BIAS, *OURS, "pga_median"), "07",
-    ),
-    Claim(
-        "Given magnitude and distance, their PGA scatters too little.",
-        "study", "ln ratio of standard deviations", below(-SPREAD, *OURS, "pga_spread"), "07",
-    ),
-    Claim(
-        "Given magnitude and distance, their significant duration is too long.",
-        "study", "ln ratio of D5-95", above(BIAS, *OURS, "d5_95_median"), "07",
-    ),
-    Claim(
-        "TimesNet-Gen's records are stacks of training records.",
-        "study", "R², less that of held-out", above(STACK_BOUND, *OURS, "r2"), "07",
-    ),
-    Claim(
-        "Energy-preserving weights mend the loss of amplitude in the standardised mix.",
-        "study", "ln std", inside(BIAS, "averaging", "forms", "timesnet, energy"), "07",
-    ),
-    Claim(
-        "They mend neither the duration nor the stacking.",
-        "study", "ln ratio of D5-95",
-        both(above(BIAS, *MENDED, "d5_95_median"), above(STACK_BOUND, *MENDED, "r2")), "07",
-    ),
-    Claim(
-        "The VAE's records, too, are nearer to training records than unseen recordings are.",
-        "study", "R², less that of held-out", above(STACK_BOUND, "evidence", "cvae", "r2"), "07",
-    ),
-    Claim(
-        "The median duration of the VAE's records is right, given magnitude and distance.",
-        "study", "ln ratio of D5-95", inside(BIAS, "evidence", "cvae", "d5_95_median"), "07",
-    ),
-    Claim(
-        "The duration of the VAE's records scatters too much.",
-        "study", "ln ratio of standard deviations", above(SPREAD, "evidence", "cvae", "d5_95_spread"), "07",
-    ),
-    Claim(
-        "Negative control: TimesNet-Gen's records resemble their own station more than the others, at every station.",
-        "study", "stations", all_of_n(*OURS, "stations_told_apart"), "07",
-    ),
-    Claim(
-        "Negative control: where station names are shuffled, the score falls to chance.",
-        "study", "S × S score", around(0, "negative_controls", "shuffled"), "07",
-    ),
-    Claim(
-        "Positive control: recordings drawn again have the true PGA, given magnitude and distance.",
-        "study", "ln ratio to fresh truth", inside(BIAS, "evidence", "control_bootstrap", "pga_median"), "07",
-    ),
-    Claim(
-        "Positive control: fresh truth is not taken for a stack.",
-        "study", "R², less that of held-out", below(STACK_BOUND, "evidence", evidence.TRUTH, "r2"), "07",
-    ),
-    Claim(
-        "Over five training seeds TimesNet-Gen's duration stays too long.",
-        "study", "ln ratio of D5-95",
-        in_every_row("evidence", "d5_95_median low", lambda v: v > BIAS, generator="timesnet"), "07",
-    ),
-    Claim(
-        "Over five training seeds its records stay stacks.",
-        "study", "R², less that of held-out",
-        in_every_row("evidence", "r2 low", lambda v: v > STACK_BOUND, generator="timesnet"), "07",
-    ),
-    Claim(
-        "Over five training seeds it never outscores the plain average by more than the bound.",
-        "study", "TimesNet-Gen less plain average",
-        in_every_row("evidence", "gap to control_average", lambda v: v < SCORE_BOUND, generator="timesnet"), "07",
-    ),
-    Claim(
-        "Plain averages of five recorded accelerograms lose ½ ln Σw² too (OpenEEW).",
-        "study", "ln std less theory",
-        in_every_row("recorded", "loss less theory", lambda v: abs(v) < LOSS_BOUND, generator=ALL_RECORDINGS), "07",
-    ),
-    Claim(
-        "On recorded stations, by five folds, TimesNet-Gen does not outscore the plain average (OpenEEW).",
-        "study", "TimesNet-Gen less plain average",
-        in_every_row("recorded-folds", "gap to control_average", lambda v: v < SCORE_BOUND, generator="timesnet"), "07",
-    ),
-    Claim(
-        "On recorded stations, too, TimesNet-Gen's records are stacks (OpenEEW, five folds).",
-        "study", "R², less that of held-out",
-        in_every_row("recorded-folds", "r2 low", lambda v: v > STACK_BOUND, generator="timesnet"), "07",
-    ),
-    Claim(
-        "Given magnitude, distance and station, the PGA of CGM-GM's records is unbiased.",
-        "study", "ln ratio to fresh truth", inside(BIAS, *SCENARIO, "fresh_pga_median"), "08",
-    ),
-    Claim(
-        "Given magnitude, distance and station, their PGA scatters as the truth does.",
-        "study", "ln ratio of standard deviations", inside(SPREAD, *SCENARIO, "fresh_pga_spread"), "08",
-    ),
-    Claim(
-        "At every period their response spectra are unbiased.",
-        "study", "periods", all_of_n(*SCENARIO, "fresh_periods_median"), "08",
-    ),
-    Claim(
-        "At every period their response spectra scatter as the truth does.",
-        "study", "periods", all_of_n(*SCENARIO, "fresh_periods_spread"), "08",
-    ),
-    Claim(
-        "The bias of CGM-GM's PGA has no trend with magnitude.",
-        "study", "slope a magnitude unit", inside(BIAS, *SCENARIO, "fresh_pga_slope_magnitude"), "08",
-    ),
-    Claim(
-        "The bias of CGM-GM's PGA has no trend with distance.",
-        "study", "slope a unit of ln distance", inside(BIAS, *SCENARIO, "fresh_pga_slope_ln_distance"), "08",
-    ),
-    Claim(
-        "The recordings that CGM-GM learned from fix the trend with magnitude to within the bound.",
-        "study", "slope a magnitude unit", inside(BIAS, *SCENARIO, "recorded_pga_slope_magnitude"), "08",
-    ),
-    Claim(
-        "On each of eight other networks the bias of CGM-GM's PGA is below the bound.",
-        "study", "ln ratio to fresh truth", in_every_row("cgm_networks", "PGA median", lambda v: abs(v) < BIAS), "08",
-    ),
-    Claim(
-        "Structures respond to CGM-GM's motion as to true motion, within 15 % in every median.",
-        "study", "medians", all_of_n("scenario", "structure", "fresh_medians"), "09",
-    ),
-    Claim(
-        "Structural response scatters as under true motion, within 15 % in every measure.",
-        "study", "spreads", all_of_n("scenario", "structure", "fresh_spreads"), "09",
-    ),
-)  # fmt: skip
+def _read(path):
+    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
+        where = tuple((name, row[name]) for name in NAMING) if row["subject"] else ()
+        yield Claim(row["claim"], row["of"], row["notebook"], where, row["region"], row["source"] or "run")
 
 
-# ---- the table ----
+CLAIMS = tuple(_read(Path(__file__).with_suffix(".csv")))
 
 
-def gathered(study):
-    """The run's results with all that the claims need, built where missing, and stored experiments under "stored"."""
-    for name in ("training", evidence.TRUTH, *evidence.generators(study)):
-        if name != evidence.TRUTH or study.kind == "simulated":
-            study.evidence(name)
-    for name in evidence.generators(study):
-        study.scores(name)
-    study.averaging()
-    study.negative_controls()
-    if scaling.possible(study):
-        study.scaling()
-        study.structure()
-    return study.results | {"stored": stored()}
+def chosen(claim, sources):
+    """(Estimate of the finding that a claim names, and a remark): of one row, or the mean over VARYING; None without.
+
+    sources: {"run" or experiment: table of findings}. ValueError where it names several findings that are not repeats.
+    """
+    if not claim.where:
+        return None, "needs recordings that are not here"
+    if claim.source not in sources:
+        return None, f"results/{claim.source}.json is missing"
+    rows = findings.select(sources[claim.source], station="", **dict(claim.where))
+    if len(rows) < 2:
+        row = rows[["value", "low", "high", "n"]].to_dict("records")
+        return (Estimate(**row[0]), "") if row else (None, "no such finding of these records")
+    varying = [name for name in VARYING if rows[name].nunique() > 1]
+    if len(varying) != 1 or rows[varying[0]].nunique() != len(rows):
+        raise ValueError(f"{claim.text} names {len(rows)} findings that are not repeats of one")
+    return over(rows["value"]), f"mean of {len(rows)} {varying[0]}s"
 
 
-def stored(folder=experiments.RESULTS):
-    """{name: content} of the stored experiments that stand."""
-    paths = {name: folder / f"{name}.json" for name in STORED}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-
-
-def table(results, claims=CLAIMS):
+def table(sources, claims=CLAIMS):
     """DataFrame of one row a claim: claim, of, number (what it is), value, interval, verdict, why, notebook."""
     rows = []
     for claim in claims:
-        found = claim.rule(results)
-        interval = "" if found.low is None else f"{found.low:.2f} to {found.high:.2f}"
-        value = "" if found.value is None else f"{found.value:.2f}"
-        if isinstance(found.value, int):
-            value = str(found.value)
-        rows.append((claim.text, claim.of, claim.number, value, interval, found.verdict, found.why, claim.notebook))
+        found, why = chosen(claim, sources)
+        said = UNTESTED, "", "", ""
+        if found is not None:
+            where = dict(claim.where)
+            less = f" less {label(where['against'])}" if where["against"] else ""
+            interval = f"{number(found.low)} to {number(found.high)}" if found.low == found.low else ""
+            what = f"{where['measure']}, {where['statistic']}: {label(where['subject'])}{less}"
+            said = claim.judged(found.low, found.high), what, number(found.value), interval
+        rows.append((claim.text, claim.of, *said[1:], said[0], why, claim.notebook))
     columns = ["claim", "of", "number", "value", "5 to 95 %", "verdict", "why", "notebook"]
-    frame = pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(1, len(rows) + 1))
-    return frame.map(lambda text: text.replace("-0.00", "0.00").replace("-", "−") if _is_number(text) else text)
-
-
-def _is_number(text):
-    return any(c.isdigit() for c in text) and not any(c.isalpha() for c in text.replace("to", ""))
-
-
-def found(frame):
-    """Markdown: how many claims hold, do not hold and cannot be tested here, and which of the paper's do not hold."""
-    counts = frame["verdict"].value_counts()
-    words = {HOLDS: "hold", FAILS: "do not hold", UNTESTED: "cannot be tested here"}
-    parts = [f"{counts[verdict]} {word}" for verdict, word in words.items() if verdict in counts]
-    against = frame[(frame["of"] == "paper") & (frame["verdict"] == FAILS)]["claim"]
-    text = f"**What was found.** Of {len(frame)} claims: {', '.join(parts)}."
-    return text + (f" Of the paper's, these do not hold here: {' '.join(against)}" if len(against) else "")
+    return pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(1, len(rows) + 1))

@@ -3,10 +3,10 @@
 A reconstruction: published (METU master's thesis of B. D. Cilgin, 2025; arXiv 2512.04694) are the idea, the two phases
 of training, the station identity as the only condition and the scores. No code and no layer sizes are public; sizes,
 weights of the loss and the sampler are ours (notebook 04 says what was tried).
-
 Shapes: B records, T samples, F frequencies, M frames, L latent, S stations; components E, N, Z.
 """
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tsgen.timesnet import evaluation
+from tsgen import spectrogram
+from tsgen.model import StationModel, bounded, draw, evaluation, gathered, kl, standardise, waveforms_of
 
-EPSILON = 1e-5  # inside the root of the standardisation, as in TimesNet-Gen
 CHANNELS = 9  # three components of ln amplitude, cos and sin
 LN_CENTRE, LN_SCALE = -3.0, 2.0  # about the mean and spread of ln amplitude, so that the network meets numbers near 1
 LN_VARIANCE_RANGE = (-12.0, 6.0)  # of the posterior: its exponential stays finite in the first steps
@@ -25,9 +25,8 @@ LN_VARIANCE_RANGE = (-12.0, 6.0)  # of the posterior: its exponential stays fini
 class Spectrogram(nn.Module):
     """Hann STFT of standardised components as ln amplitude and phase, and back; nothing is lost (1e-5).
 
-    Amplitudes are for unit white noise: 1 on average (root mean square) whatever the window. ``floor`` is added before
-    the logarithm and taken away after it. Phases are against time zero of the record instead of each frame's start, so
-    that a steady tone has a steady phase.
+    Amplitudes are for unit white noise: 1 on average (root mean square) whatever the window; ``floor`` is added before
+    the logarithm. Phases are against time zero of the record, so that a steady tone has a steady phase.
     """
 
     def __init__(self, settings):
@@ -37,16 +36,14 @@ class Spectrogram(nn.Module):
         self.shape = (self.n_fft // 2 + 1, self.n_samples // self.hop + 1)  # F, M
         frequency, frame = torch.arange(self.shape[0])[:, None], torch.arange(self.shape[1])
         turned = frequency * (frame * self.hop - self.n_fft // 2) % self.n_fft  # whole numbers: exact
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
         self.register_buffer("turn", 2 * torch.pi * turned / self.n_fft, persistent=False)  # (F, M), radians
 
     def analyse(self, x):
         """(B, 3, T) standardised -> (B, 9, F, M): ln(amplitude + floor), cos, sin, each E, N, Z."""
         if x.shape[-1] != self.n_samples:
             raise ValueError(f"records of {x.shape[-1]} samples, but the model is for {self.n_samples}")
-        options = {"window": self.window, "pad_mode": "constant", "return_complex": True}
-        z = torch.stft(x.flatten(0, 1), self.n_fft, self.hop, **options) / self.window.norm()  # (3B, F, M)
-        z = (z * torch.polar(torch.ones_like(self.turn), -self.turn)).unflatten(0, (-1, 3))  # (B, 3, F, M)
+        turned = torch.polar(torch.ones_like(self.turn), -self.turn)
+        z = spectrogram.transform(x, self.n_fft, self.hop) * turned  # (B, 3, F, M)
         amplitude = z.abs()
         phase = torch.where(amplitude > 0, z / amplitude, torch.ones_like(z))
         return torch.cat([torch.log(amplitude + self.floor), phase.real, phase.imag], dim=1)
@@ -54,37 +51,31 @@ class Spectrogram(nn.Module):
     def synthesise(self, maps):
         """(B, 9, F, M) -> (B, 3, T); (cos, sin) of any length count as a direction."""
         ln_amplitude, cosine, sine = maps.chunk(3, dim=1)  # (B, 3, F, M) each
-        amplitude = (ln_amplitude.exp() - self.floor).clamp_min(0) * self.window.norm()
-        z = torch.polar(amplitude, torch.atan2(sine, cosine) + self.turn).flatten(0, 1)  # (3B, F, M)
-        return torch.istft(z, self.n_fft, self.hop, window=self.window, length=self.n_samples).unflatten(0, (-1, 3))
+        amplitude = (ln_amplitude.exp() - self.floor).clamp_min(0) * spectrogram.unit(self.n_fft, maps.device)
+        z = torch.polar(amplitude, torch.atan2(sine, cosine) + self.turn)
+        return spectrogram.inverse(z, self.n_fft, self.hop, self.n_samples, scale=1.0)
 
 
-class SpectrogramCVAE(nn.Module):
-    """Strided 2-D convolutions to a Gaussian posterior and mirrored back; the station joins the latent.
-
-    ``stations`` are in embedding order, () in the unconditioned form; ``sampler`` holds what was fitted after phase 1.
-    """
+class SpectrogramCVAE(StationModel):
+    """Strided 2-D convolutions to a Gaussian posterior and mirrored back; the station joins the latent."""
 
     name = "cvae"
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings = settings
-        self.stations = ()
+        super().__init__(settings)
         self.sampler = {}  # station -> mean (L,), covariance (L, L), std (n, 3) in cm/s² and event of its records
         self.sampling_rate_in_hz = float("nan")
         self.spectrogram = Spectrogram(settings)
         self.shapes = [self.spectrogram.shape]  # of the maps after each layer: halved, rounding up
         for _ in settings.channels:
             self.shapes.append(tuple((size + 1) // 2 for size in self.shapes[-1]))
-        widths = (CHANNELS, *settings.channels)
-        pairs = list(pairwise(widths))
+        pairs = list(pairwise((CHANNELS, *settings.channels)))
         self.down = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(m, n, 3, stride=2, padding=1) for n, m in pairs)
         # one group: the norm of a record's own maps, so that no record depends on its batch
         self.down_norm = nn.ModuleList(nn.GroupNorm(1, m) for _, m in pairs)
         self.up_norm = nn.ModuleList(nn.GroupNorm(1, n) for n, _ in pairs[1:])
-        flat = widths[-1] * self.shapes[-1][0] * self.shapes[-1][1]
+        flat = pairs[-1][1] * math.prod(self.shapes[-1])
         self.to_posterior = nn.Linear(flat, 2 * settings.latent)
         self.from_latent = nn.Linear(settings.latent + settings.station_embedding, flat)
         self.embedding = nn.Embedding(max(1, settings.n_stations), settings.station_embedding)
@@ -93,17 +84,14 @@ class SpectrogramCVAE(nn.Module):
 
     def encode(self, maps):
         """Spectrogram maps (B, 9, F, M) -> mean and ln variance of the posterior, (B, L) each."""
-        ln_amplitude, phase = maps[:, :3], maps[:, 3:]
-        h = torch.cat([(ln_amplitude - LN_CENTRE) / LN_SCALE, phase], dim=1)
+        h = torch.cat([(maps[:, :3] - LN_CENTRE) / LN_SCALE, maps[:, 3:]], dim=1)
         for layer, norm in zip(self.down, self.down_norm, strict=True):
             h = F.silu(norm(layer(h)))  # (B, C, F/2, M/2)
-        mean, ln_variance = self.to_posterior(h.flatten(1)).chunk(2, dim=1)
-        return mean, ln_variance.clamp(*LN_VARIANCE_RANGE)
+        return bounded(self.to_posterior(h.flatten(1)).chunk(2, dim=1), LN_VARIANCE_RANGE)
 
     def decode(self, z, station):
         """Latents (B, L) and stations (B,) long, -1 for none, -> spectrogram maps (B, 9, F, M)."""
-        known = (station >= 0)[:, None]
-        embedded = self.embedding(station.clamp_min(0)) * known  # (B, E), zero where no station is given
+        embedded = self.embedding(station.clamp_min(0)) * (station >= 0)[:, None]  # (B, E), zero where none is given
         h = self.from_latent(torch.cat([z, embedded], dim=1)).unflatten(1, (-1, *self.shapes[-1]))
         for i in reversed(range(len(self.up))):
             h = self.up[i](F.silu(h), output_size=self.shapes[i])
@@ -111,68 +99,54 @@ class SpectrogramCVAE(nn.Module):
         return torch.cat([h[:, :3] * LN_SCALE + LN_CENTRE, h[:, 3:]], dim=1)
 
     def loss(self, batch, phase, progress, settings):
-        """Spectrogram error + phase_weight × phase error + β × divergence; the first two are means over bins.
+        """Spectrogram error (ln²) + phase_weight × phase error + β × divergence (nats a latent dimension), all means.
 
-        β rises linearly over the first warm_up_share of phase 0; the divergence is a mean over latent dimensions. The
-        station counts in phase 1 only. settings.loss does not enter: the maps are of standardised records.
+        β rises linearly over the first warm_up_share of phase 0. The station counts in phase 1 only. settings.loss does
+        not enter: the maps are of standardised records.
         """
-        terms = self.loss_terms(batch, phase)
-        beta = self.settings.beta
-        if phase == 0:
-            beta *= min(1.0, progress / self.settings.warm_up_share)
-        return terms["spectrogram"] + self.settings.phase_weight * terms["phase"] + beta * terms["divergence"]
-
-    def loss_terms(self, batch, phase):
-        """The three terms of the loss, unweighted: dict of scalars spectrogram (ln²), phase, divergence (nats)."""
         x, station = batch  # (B, 3, T), (B,)
         maps = self.spectrogram.analyse(x)
         mean, ln_variance = self.encode(maps)
-        decoded = self.decode(draw(mean, ln_variance), station if phase == 1 else torch.full_like(station, -1))
-        return {
-            "spectrogram": F.mse_loss(decoded[:, :3], maps[:, :3]),
-            "phase": phase_error(decoded, maps),
-            "divergence": kl_divergence(mean, ln_variance).mean() / self.settings.latent,
-        }
+        z = draw(mean, ln_variance, torch.randn_like(mean))
+        decoded = self.decode(z, station if phase == 1 else torch.full_like(station, -1))
+        error = F.mse_loss(decoded[:, :3], maps[:, :3]) + self.settings.phase_weight * phase_error(decoded, maps)
+        beta = self.settings.beta * (1.0 if phase else min(1.0, progress / self.settings.warm_up_share))
+        return error + beta * (kl(mean, ln_variance).sum(1).mean() / self.settings.latent)
 
     def end_of_phase(self, phase, records, settings):
         """After phase 1: each station's Gaussian of latents, and the stds of its records, for ``sample``."""
         if phase != 1:
             return
-        self.sampling_rate_in_hz = records.sampling_rate_in_hz
-        self.sampler = {}
+        self.sampling_rate_in_hz, self.sampler = records.sampling_rate_in_hz, {}
         mean, ln_variance = self.posterior(records)
-        std = standardise(torch.from_numpy(np.array(records.waveforms)))[2][..., 0]  # (n, 3)
+        std = standardise(waveforms_of(records), -1)[2][..., 0]  # (n, 3)
         for i, station in enumerate(self.stations):
             own = self.station_index(records) == i
-            spread = shrunk_covariance(mean[own]) + torch.diag(ln_variance[own].exp().mean(0))
             self.sampler[station] = {
                 "mean": mean[own].mean(0),
-                "covariance": spread,
+                "covariance": shrunk_covariance(mean[own]) + torch.diag(ln_variance[own].exp().mean(0)),
                 "std": std[own],
                 "event": [str(event) for event in records.table["event"][own.numpy()]],
             }
 
     def posterior(self, records):
         """Mean and ln variance (n, L) of each record's latent, on the CPU; the same whatever the batch."""
-        parts = [(mean.cpu(), ln_variance.cpu()) for mean, ln_variance, *_ in self._encoded(records)]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return gathered(part[:2] for part in self._encoded(records))
 
     def reconstruct(self, records):
         """Waveforms (n, 3, T) float32 in cm/s²: posterior mean, station where known, the record's own mean and std."""
-        parts = []
-        for z, _, station, mean, std in self._encoded(records):
-            parts.append((self._standard_waveforms(z, station) * std + mean).cpu().numpy())
-        return np.concatenate(parts)
+        parts = self._encoded(records)
+        return gathered([self._standard_waveforms(z, at) * std + mean] for z, _, at, mean, std in parts)[0].numpy()
 
     def sample(self, station, n, seed):
         """New records of a station: waveforms (n, 3, T) float32 in cm/s², made_from (n events), sampling rate in Hz.
 
-        Latents come from the station's Gaussian; each record gets the three stds of one training record, the one in
-        made_from. Raises ValueError for a station that was not fine-tuned on.
+        Latents come from the station's Gaussian; the three stds are those of the training record in made_from. Raises
+        ValueError for a station that was not fine-tuned on.
         """
         generator = np.random.default_rng(seed)
-        z = self.sample_latents(station, n, generator).to(self.offset.device)
-        number = torch.tensor(self.stations.index(station), device=z.device)
+        z = self.sample_latents(station, n, generator).to(self.device)
+        number = self.numbers([station]).to(z.device)
         standard = torch.cat([self._standard_waveforms(part, number.expand(len(part))) for part in z.split(32)])
         std, events = self.sampler[station]["std"], self.sampler[station]["event"]
         chosen = generator.integers(len(events), size=n)
@@ -182,78 +156,50 @@ class SpectrogramCVAE(nn.Module):
         """Draws (n, L) of the station's Gaussian."""
         if station not in self.sampler:
             raise ValueError(f"no latents of station {station!r}; there are {', '.join(self.sampler) or 'none'}")
-        fitted = self.sampler[station]
-        root = np.linalg.cholesky(fitted["covariance"].double().numpy())
+        root = np.linalg.cholesky(self.sampler[station]["covariance"].double().numpy())
         normal = generator.standard_normal((n, self.settings.latent))
-        return fitted["mean"] + torch.from_numpy(normal @ root.T).float()
-
-    def station_index(self, records):
-        """Position (n,) of each record's station in ``stations``, -1 where it is none of them."""
-        order = {station: i for i, station in enumerate(self.stations)}
-        return torch.tensor([order.get(station, -1) for station in records.table["station"]], dtype=torch.long)
+        return self.sampler[station]["mean"] + torch.from_numpy(normal @ root.T).float()
 
     def training_arrays(self, records):
         """Standardised waveforms (n, 3, T) and station (n,) long."""
-        return standardise(torch.from_numpy(np.array(records.waveforms)))[0], self.station_index(records)
+        return standardise(waveforms_of(records), -1)[0], self.station_index(records)
 
     def get_extra_state(self):
-        """What sampling needs beyond the weights: tensors, numbers and text, which weights_only=True loads."""
+        """What sampling needs beyond the weights, in types that weights_only=True loads."""
         return {"sampler": self.sampler, "sampling_rate_in_hz": self.sampling_rate_in_hz}
 
     def set_extra_state(self, state):
-        self.sampler, self.sampling_rate_in_hz = dict(state["sampler"]), state["sampling_rate_in_hz"]
+        vars(self).update(state)
 
-    def _encoded(self, records, batch_size=32):
-        """(posterior mean, ln variance, station, mean, std) of one batch after another."""
-        device, stations = self.offset.device, self.station_index(records)
-        for start in range(0, len(records), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(records)))
-            x, mean, std = standardise(torch.from_numpy(np.array(records.take(rows).waveforms)).to(device))
+    def _encoded(self, records):
+        """Yield (posterior mean, ln variance, station, mean, std) of one batch after another."""
+        for _, waveforms, station in self.batches(records):
+            x, mean, std = standardise(waveforms, -1)
             with evaluation(self):
                 posterior = self.encode(self.spectrogram.analyse(x))
-            yield *posterior, stations[rows].to(device), mean, std
+            yield *posterior, station, mean, std
 
     def _standard_waveforms(self, z, station):
         """(B, 3, T) of mean 0 and std 1: phases that do not fit together lose amplitude, which this gives back."""
         with evaluation(self):
-            return standardise(self.spectrogram.synthesise(self.decode(z, station)), epsilon=1e-12)[0]
-
-
-def standardise(x, epsilon=EPSILON):
-    """(x - mean) / std, mean (B, 3, 1) and std (B, 3, 1) over time of each record and channel of x (B, 3, T)."""
-    mean = x.mean(-1, keepdim=True)
-    std = (x.var(-1, keepdim=True, correction=0) + epsilon).sqrt()
-    return (x - mean) / std, mean, std
-
-
-def draw(mean, ln_variance):
-    """A sample (B, L) of the posterior, differentiable in both."""
-    return mean + (0.5 * ln_variance).exp() * torch.randn_like(mean)
-
-
-def kl_divergence(mean, ln_variance):
-    """Divergence (B,) of N(mean, exp(ln_variance)) from N(0, 1) in nats, summed over latent dimensions."""
-    return 0.5 * (mean.square() + ln_variance.exp() - 1 - ln_variance).sum(1)
+            return standardise(self.spectrogram.synthesise(self.decode(z, station)), -1, epsilon=1e-12)[0]
 
 
 def phase_error(decoded, maps):
     """Mean squared distance of (cos, sin) weighted by the true amplitude, weights of each component's mean 1.
 
-    Unweighted, the many weak bins, whose phase is noise, draw (cos, sin) to zero and leave every direction random. On
-    records that it was not trained on the decoded phase is at chance with the weight too (notebook 04).
+    Unweighted, the many weak bins, whose phase is noise, draw (cos, sin) to zero and leave every direction random.
     """
     weight = maps[:, :3].exp()  # (B, 3, F, M)
-    weight = weight / weight.mean((2, 3), keepdim=True)
-    squared = (decoded[:, 3:] - maps[:, 3:]).square()  # (B, 6, F, M)
-    return (weight * (squared[:, :3] + squared[:, 3:])).mean()
+    cosine, sine = (decoded[:, 3:] - maps[:, 3:]).square().chunk(2, dim=1)  # (B, 3, F, M) each
+    return (weight / weight.mean((2, 3), keepdim=True) * (cosine + sine)).mean()
 
 
 def shrunk_covariance(x):
     """Covariance (L, L) of x (n, L) with off-diagonals shrunk, so that fewer records than dimensions stay regular.
 
-    (1 - λ) S + λ diag(S) with λ = Σ var(s_ij) / Σ s_ij² over i ≠ j, at most 1 (Schäfer and Strimmer 2005, target D,
-    after Ledoit and Wolf 2004). A diagonal target instead of the identity: dimensions that a station does not use
-    keep their small variance. Zero for a single record.
+    (1 - λ) S + λ diag(S) with λ = Σ var(s_ij) / Σ s_ij² over i ≠ j, at most 1 (Schäfer and Strimmer 2005, target D):
+    dimensions that a station does not use keep their small variance. Zero for a single record.
     """
     n = len(x)
     if n < 2:
@@ -261,8 +207,8 @@ def shrunk_covariance(x):
     centred = x - x.mean(0)
     product = centred.T @ centred / n
     covariance = product * n / (n - 1)
-    squares = centred.square().T @ centred.square() / n - product.square()  # mean square deviation of the products
-    variance = squares * n**2 / (n - 1) ** 3
+    deviation = centred.square().T @ centred.square() / n - product.square()  # mean square, of the products
+    variance = deviation * n**2 / (n - 1) ** 3
     between = ~torch.eye(x.shape[1], dtype=torch.bool)
     total = covariance[between].square().sum()
     share = (variance[between].sum() / total).clamp(0, 1) if total > 0 else 1.0

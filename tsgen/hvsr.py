@@ -4,6 +4,7 @@ The chain is the one of TimesNet-Gen (arXiv 2512.04694). All records share one s
 a matrix product: no loop over records or centre frequencies.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,10 @@ SESAME_F0_LIMITS = (0.25, 0.20, 0.15, 0.10, 0.05)  # standard deviation of f0 ov
 SESAME_AMPLITUDE_LIMITS = (3.0, 2.5, 2.0, 1.78, 1.58)  # factor of one standard deviation of the amplitude at f0
 BYTES_AT_ONCE = 2**23  # of padded waveforms in one FFT: small enough for the cache
 RECORDS_AT_ONCE = 512  # in one product with the smoothing matrix: memory stays below 0.2 GB at 60 s and 100 Hz
+WINDOWS = {
+    "konno_ohmachi": lambda log10_ratio, b: np.sinc(b / np.pi * log10_ratio) ** 4,
+    "gaussian": lambda log10_ratio, b: np.exp(-b * (np.log(10.0) * log10_ratio) ** 2),
+}
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,14 @@ class HVSR:
     @property
     def median(self):
         """Median curve (f,) of the records that show a frequency; NaN where none does."""
-        return _median(self.curves)
+        with warnings.catch_warnings(action="ignore"):
+            return np.nanmedian(self.curves, axis=0)
 
     @property
     def ln_std(self):
         """Standard deviation (f,) of ln HVSR over the records that show a frequency; NaN below two records."""
-        shown = np.isfinite(self.curves)
-        n = shown.sum(axis=0)
-        ln = np.log(np.where(shown, self.curves, 1.0))
-        mean = ln.sum(axis=0) / np.maximum(n, 1)
-        square = (np.where(shown, ln - mean, 0.0) ** 2).sum(axis=0)
-        return np.where(n > 1, np.sqrt(square / np.maximum(n - 1, 1)), np.nan)
+        with warnings.catch_warnings(action="ignore"):
+            return np.nanstd(np.log(self.curves), axis=0, ddof=1)
 
     @property
     def peak_amplitude(self):
@@ -59,54 +61,44 @@ class HVSR:
 def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi"):
     """Smoothing matrix (centre, frequency) whose rows sum to 1.
 
-    window "konno_ohmachi": [sin(x) / x]^4 with x = b log10(f / fc) (Konno and Ohmachi 1998), 1 at f = fc, 0 at f = 0,
-    not cut: its side lobes hold 0.3 % of the sum. window "gaussian": exp(-b ln(f / fc)^2), what the released
-    TimesNet-Gen code computes; its half width at half height, sqrt(ln 2 / b) in ln f, is 2.3 times the true window's
-    1.0018 ln(10) / b at b = 40. Raises ValueError for a centre that is not positive or that no frequency is near.
+    window "konno_ohmachi": [sin(x) / x]^4 with x = b log10(f / fc) (Konno and Ohmachi 1998), not cut: its side lobes
+    hold 0.3 % of the sum. "gaussian": exp(-b ln(f / fc)^2), what the released TimesNet-Gen code computes, 2.3 times as
+    wide at half height and b = 40. ValueError for a centre that is not positive or that no frequency is near.
     """
-    frequency_in_hz = np.asarray(frequency_in_hz, dtype=np.float64)
-    centre_in_hz = np.asarray(centre_in_hz, dtype=np.float64)
-    if not (centre_in_hz > 0).all():
-        raise ValueError("centre frequencies must be positive")
-    positive = frequency_in_hz > 0
-    weights = np.zeros((len(centre_in_hz), len(frequency_in_hz)))
-    log10_ratio = np.log10(frequency_in_hz[positive]) - np.log10(centre_in_hz)[:, None]  # (centre, frequency)
-    if window == "konno_ohmachi":
-        weights[:, positive] = np.sinc(b / np.pi * log10_ratio) ** 4
-    elif window == "gaussian":
-        weights[:, positive] = np.exp(-b * (np.log(10.0) * log10_ratio) ** 2)
-    else:
+    frequency, centre = np.asarray(frequency_in_hz, float), np.asarray(centre_in_hz, float)
+    if window not in WINDOWS:
         raise ValueError(f"window must be 'konno_ohmachi' or 'gaussian', not {window!r}")
+    if not (centre > 0).all():
+        raise ValueError("centre frequencies must be positive")
+    weights = np.zeros((len(centre), len(frequency)))
+    log10_ratio = np.log10(frequency[frequency > 0]) - np.log10(centre)[:, None]  # (centre, frequency)
+    weights[:, frequency > 0] = WINDOWS[window](log10_ratio, b)
     total = weights.sum(axis=1, keepdims=True)
     if not (total > 0).all():
-        raise ValueError(f"no frequency lies within the window of {centre_in_hz[total[:, 0] == 0][0]:g} Hz")
+        raise ValueError(f"no frequency lies within the window of {centre[total[:, 0] == 0][0]:g} Hz")
     return weights / total
 
 
 def hvsr(records, settings=DEFAULT):
     """HVSR of each record, geometric mean of E and N over Z.
 
-    Linear detrend over the record's true samples (not its zero padding), zero-phase Butterworth high pass, amplitude
-    of the FFT, geometric mean of the horizontals, Konno-Ohmachi smoothing of it and of the vertical, ratio; on
-    n_frequencies from lowest_in_hz to highest_in_hz. NaN outside [usable_from_hz, usable_to_hz] of the record (NaN
-    there: no limit) and above 0.4 times the sampling rate; f0 is the frequency of the largest value that is left.
-    A record with a dead or non-finite component gets NaN throughout.
+    Linear detrend over the true samples, zero-phase Butterworth high pass, amplitude of the FFT, geometric mean of the
+    horizontals, Konno-Ohmachi smoothing of it and of the vertical, ratio. NaN outside the record's usable band, above
+    0.4 times the sampling rate, and all over where a component is dead or non-finite; f0 is where the rest is largest.
 
-    The high pass acts on the spectrum, times the squared gain of one pass: this is filtering forwards and backwards
-    with the padding kept (Boore 2005). The FFT holds the record and its padding, so that its frequencies are
-    1/180 Hz apart for 60 s of record with 60 s a side: 21 of them within the half height of the window at 1 Hz.
+    The high pass acts on the spectrum, times the squared gain of one pass: filtering forwards and backwards with the
+    padding kept (Boore 2005), which also makes frequencies dense: 21 within the window's half height at 1 Hz and 60 s.
     Everything is float32, as the records are: their own rounding is as large as that of the FFT.
     """
     rate = float(records.sampling_rate_in_hz)
     n_fft = fft.next_fast_len(records.n_samples + 2 * round(settings.padding_in_s * rate), real=True)
     frequency_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
-    below_limit = frequency_in_hz <= 0.4 * rate * (1 + 1e-9)
+    gain, matrix = _gain_and_matrix(rate, n_fft, settings)
     curves = np.full((len(records), settings.n_frequencies), np.nan)
-    if len(records) and below_limit.any():
-        gain, matrix = _gain_and_matrix(rate, n_fft, settings)
+    if len(records) and matrix.size:
         ratios = [_ratio(part, n_fft, gain, matrix) for part in records.batches(RECORDS_AT_ONCE)]
-        curves[:, below_limit] = np.concatenate(ratios)
-    curves[~_in_band(records.table, frequency_in_hz)] = np.nan
+        curves[:, : matrix.shape[1]] = np.concatenate(ratios)
+    curves[~in_band(records, frequency_in_hz)] = np.nan
     return HVSR(frequency_in_hz, curves, _peaks(frequency_in_hz, curves)[0])
 
 
@@ -131,15 +123,20 @@ def detrended(waveforms, samples):
     return x
 
 
+def high_pass_gain(frequency_in_hz, rate, settings=DEFAULT):
+    """Gain (f,) of the Butterworth high pass run forwards and backwards."""
+    sos = signal.butter(settings.high_pass_order, settings.high_pass_in_hz, "highpass", fs=rate, output="sos")
+    return np.abs(signal.freqz_sos(sos, frequency_in_hz, fs=rate)[1]) ** 2
+
+
 def clarity(hvsr):
     """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict.
 
-    f0_in_hz and amplitude of the peak, n (records that show its frequency), and six times True or False: the median
-    falls below half the amplitude within two octaves below f0 (``falls_below``) and above (``falls_above``; False
-    where the band ends before it does); the amplitude exceeds 2 (``high``); the peaks of the median times and over
-    its standard deviation lie within 5 % of f0 (``stable``); the standard deviations of the records' f0
-    (``narrow``) and of their amplitude at f0 (``repeatable``) are below SESAME's limits. ``n_criteria`` of them
-    hold; SESAME asks for five. Without a curve: NaN and False.
+    f0_in_hz and amplitude of the peak, n (records that show its frequency), and True or False: the median falls below
+    half the amplitude within two octaves below and above f0 (``falls_below``, ``falls_above``); the amplitude exceeds 2
+    (``high``); the peaks of the median times and over its standard deviation lie within 5 % of f0 (``stable``); the
+    standard deviations of the records' f0 (``narrow``) and amplitude at f0 (``repeatable``) are below SESAME's limits.
+    ``n_criteria`` of the six hold; SESAME asks for five. Without a curve: NaN and False.
     """
     frequency, median, ln_std = hvsr.frequency_in_hz, hvsr.median, hvsr.ln_std
     shifted = np.stack([median, median * np.exp(ln_std), median / np.exp(ln_std)])
@@ -162,12 +159,18 @@ def clarity(hvsr):
     return peak | criteria | {"n_criteria": sum(criteria.values())}
 
 
+def in_band(records, frequency_in_hz):
+    """Mask (n, f): the frequency lies in the record's usable band; a limit that is NaN does not bind."""
+    low, high = (records.table[name].to_numpy(float)[:, None] for name in ("usable_from_hz", "usable_to_hz"))
+    frequency = np.asarray(frequency_in_hz, float)
+    return (frequency >= np.nan_to_num(low) * (1 - 1e-9)) & (frequency <= np.nan_to_num(high, nan=np.inf) * (1 + 1e-9))
+
+
 @lru_cache(maxsize=4)
 def _gain_and_matrix(rate, n_fft, settings):
     """Gain (f,) of the high pass run both ways, and the smoothing matrix (f, centres up to 0.4 times the rate)."""
     frequency_in_hz = fft.rfftfreq(n_fft, 1 / rate)
-    sos = signal.butter(settings.high_pass_order, settings.high_pass_in_hz, "highpass", fs=rate, output="sos")
-    gain = np.abs(signal.freqz_sos(sos, frequency_in_hz, fs=rate)[1]) ** 2
+    gain = high_pass_gain(frequency_in_hz, rate, settings)
     centre_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
     centre_in_hz = centre_in_hz[centre_in_hz <= 0.4 * rate * (1 + 1e-9)]
     matrix = konno_ohmachi(frequency_in_hz, centre_in_hz, settings.bandwidth, settings.window).T
@@ -176,49 +179,25 @@ def _gain_and_matrix(rate, n_fft, settings):
 
 def _spectra(records, n_fft, gain):
     """Amplitude spectra (2, n, f): geometric mean of the horizontals, and the vertical."""
-    spectra = np.empty((2, len(records), len(gain)), np.float32)
-    done = 0
+    parts = []
     for part in records.batches(max(1, BYTES_AT_ONCE // (3 * 4 * n_fft))):
-        x = detrended(part.waveforms, part.table["samples"])
-        spectrum = fft.rfft(x, n_fft, axis=-1, workers=-1)  # (n, 3, f)
-        amplitude = np.sqrt(spectrum.real**2 + spectrum.imag**2) * gain
-        rows = slice(done, done := done + len(part))
-        np.sqrt(amplitude[:, 0] * amplitude[:, 1], out=spectra[0, rows])
-        spectra[1, rows] = amplitude[:, 2]
-    return spectra
+        spectrum = fft.rfft(detrended(part.waveforms, part.table["samples"]), n_fft, workers=-1)  # (n, 3, f)
+        east, north, vertical = np.moveaxis(np.sqrt(spectrum.real**2 + spectrum.imag**2) * gain, 1, 0)
+        parts.append([np.sqrt(east * north), vertical])
+    return np.concatenate(parts, axis=1)
 
 
 def _ratio(records, n_fft, gain, matrix):
     """HVSR (n, centre); NaN where a component is dead."""
     spectra = _spectra(records, n_fft, gain)
     smooth = spectra.reshape(-1, spectra.shape[-1]) @ matrix  # one product for both
-    horizontal, vertical = smooth.reshape(2, -1, matrix.shape[1])
-    alive = (horizontal > 0) & (vertical > 0)
-    return np.divide(horizontal, vertical, out=np.full_like(horizontal, np.nan), where=alive)
-
-
-def _in_band(table, frequency_in_hz):
-    """Mask (n, f): the frequency lies in the record's usable band."""
-    lowest = np.nan_to_num(table["usable_from_hz"].to_numpy(dtype=float), nan=0.0)[:, None]
-    highest = np.nan_to_num(table["usable_to_hz"].to_numpy(dtype=float), nan=np.inf)[:, None]
-    return (frequency_in_hz >= lowest * (1 - 1e-9)) & (frequency_in_hz <= highest * (1 + 1e-9))
+    smooth[~(smooth > 0)] = np.nan
+    return np.divide(*smooth.reshape(2, -1, matrix.shape[1]))
 
 
 def _peaks(frequency_in_hz, curves):
     """Frequency (n,) of each curve's largest value, and that value (n,); NaN for a curve without values."""
     filled = np.where(np.isfinite(curves), curves, -np.inf)
-    place = filled.argmax(axis=-1)
-    value = np.take_along_axis(filled, place[:, None], axis=-1)[:, 0]
+    place, value = filled.argmax(axis=-1), filled.max(axis=-1)
     found = np.isfinite(value)
     return np.where(found, frequency_in_hz[place], np.nan), np.where(found, value, np.nan)
-
-
-def _median(curves):
-    """Median over rows that ignores NaN and stays silent where there is nothing else."""
-    if not len(curves):
-        return np.full(curves.shape[1], np.nan)
-    ordered = np.sort(curves, axis=0)  # NaN last
-    n = np.isfinite(curves).sum(axis=0)
-    column = np.arange(curves.shape[1])
-    middle = (ordered[np.maximum(n - 1, 0) // 2, column] + ordered[np.minimum(n // 2, len(curves) - 1), column]) / 2
-    return np.where(n > 0, middle, np.nan)

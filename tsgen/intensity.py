@@ -1,23 +1,23 @@
-"""What an engineer measures of an accelerogram: peaks, energy, duration, Fourier and response spectra.
+"""What an engineer measures of an accelerogram: peaks, energy, duration, onsets, Fourier and response spectra.
 
 Only a record's true samples count, never the zero padding after them. Spectra are given at every period or frequency
-asked for; ``in_band`` tells which of them the record can show.
+asked for; ``hvsr.in_band`` tells which of them the record can show.
 """
 
 import numpy as np
 import pandas as pd
-from scipy import fft, signal
+from scipy import fft
 
-from tsgen.config import HVSRSettings
-from tsgen.hvsr import detrended, konno_ohmachi
+from tsgen.hvsr import DEFAULT, detrended, high_pass_gain, konno_ohmachi
 from tsgen.oscillator import batches_of_rows, cut, responses, true_waveforms
 
 G_IN_CM_S2 = 980.665
-DEFAULT = HVSRSettings()  # its high pass is the study's one low cut
 ANGLES = np.deg2rad(np.arange(180.0))  # Boore (2010): non-redundant rotations, one degree apart
+LEAD_IN_S = 0.4  # of P before S: S is sought so much later
+P_SHARE, S_SHARE = 0.05, 0.4  # of the vertical's and of the horizontals' energy: by then the wave has come
+SHORTEST_IN_S = 0.3  # of either side of an onset
 COLUMNS = (
-    *(f"pga_{name}_in_cm_s2" for name in ("e", "n", "z", "rotd50", "rotd100")),
-    *(f"pgv_{name}_in_cm_s" for name in ("e", "n", "z", "rotd50", "rotd100")),
+    *(name.format(of) for name in ("pga_{}_in_cm_s2", "pgv_{}_in_cm_s") for of in ("e", "n", "z", "rotd50", "rotd100")),
     *("arias_in_cm_s", "d5_75_in_s", "d5_95_in_s", "cav_in_cm_s", "rms_in_cm_s2"),
 )
 
@@ -26,10 +26,9 @@ def measures(records):
     """Intensity measures, a DataFrame of one row a record and the columns COLUMNS.
 
     PGA and PGV of each component, and RotD50 and RotD100 of the horizontals (Boore 2010); PGV after ``velocities``.
-    Arias intensity pi / 2g times the integral of a², summed over both horizontals (Arias 1970: the sum does not
-    depend on their orientation); D5-75 and D5-95 from that sum, NaN for a record without energy; cumulative absolute
-    velocity, the integral of |a|, geometric mean of the horizontals; RMS acceleration of both horizontals over the
-    record's length. Acceleration is taken as it is: no mean is removed from it.
+    Arias intensity pi / 2g times the integral of a², summed over both horizontals (Arias 1970); D5-75 and D5-95 from
+    that sum, NaN for a record without energy; cumulative absolute velocity, the integral of |a|, geometric mean of the
+    horizontals; their RMS acceleration over the record's length. No mean is removed from acceleration.
     """
     rate = records.sampling_rate_in_hz
     values = np.full((len(records), len(COLUMNS)), np.nan)
@@ -39,43 +38,24 @@ def measures(records):
         energy, share = _arias(x, rate)
         horizontal = np.abs(x[:, :2]).sum(axis=2) / rate
         duration = part.table["samples"].to_numpy(float) / rate
-        values[rows] = np.column_stack(
-            [
-                *(*np.abs(x).max(axis=2).T, *_rotd(x[:, :2], (50, 100))),
-                *(*np.abs(speed).max(axis=2).T, *_rotd(speed[:, :2], (50, 100))),
-                energy * np.pi / (2 * G_IN_CM_S2),
-                _duration(share, rate, 0.05, 0.75),
-                _duration(share, rate, 0.05, 0.95),
-                np.sqrt(horizontal[:, 0] * horizontal[:, 1]),
-                np.sqrt(energy / (2 * duration)),
-            ]
-        )
+        peaks = [each for y in (x, speed) for each in (*np.abs(y).max(axis=2).T, *_rotd(y[:, :2], (50, 100)))]
+        durations = [_duration(share, rate, 0.05, high) for high in (0.75, 0.95)]
+        cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
+        values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
     return pd.DataFrame(values, columns=list(COLUMNS))
 
 
-def in_band(records, frequency_in_hz):
-    """Mask (n, f): the frequency lies in the record's usable band (a limit that is NaN does not bind)."""
-    low, high = records.table["usable_from_hz"].to_numpy(float), records.table["usable_to_hz"].to_numpy(float)
-    frequency = np.asarray(frequency_in_hz, float) * np.ones((len(records), 1))
-    tolerance = 1 + 1e-9
-    return (frequency * tolerance >= np.nan_to_num(low)[:, None]) & (
-        frequency <= np.nan_to_num(high, nan=np.inf)[:, None] * tolerance
-    )
-
-
-def velocities(records, settings=DEFAULT):
+def velocities(records):
     """Velocity (n, 3, t) in cm/s, zero after each record's end.
 
     Linear detrend over the true samples, second-order Butterworth high pass at 0.05 Hz forwards and backwards with
     60 s of zeros a side (Boore 2005), and integration, both on the spectrum: times the squared gain, over i omega.
     """
-    rate, n = records.sampling_rate_in_hz, records.n_samples
-    n_fft = fft.next_fast_len(n + 2 * round(settings.padding_in_s * rate), real=True)
+    rate, n, samples = records.sampling_rate_in_hz, records.n_samples, records.table["samples"]
+    n_fft = fft.next_fast_len(n + 2 * round(DEFAULT.padding_in_s * rate), real=True)
     frequency = fft.rfftfreq(n_fft, 1 / rate)
-    sos = signal.butter(settings.high_pass_order, settings.high_pass_in_hz, "highpass", fs=rate, output="sos")
-    response = np.abs(signal.freqz_sos(sos, frequency, fs=rate)[1]) ** 2
-    response = np.divide(response, 2j * np.pi * frequency, out=np.zeros(len(frequency), complex), where=frequency > 0)
-    samples = records.table["samples"].to_numpy()
+    response = np.zeros(len(frequency), complex)
+    response[1:] = high_pass_gain(frequency, rate)[1:] / (2j * np.pi * frequency[1:])
     spectrum = fft.rfft(detrended(records.waveforms, samples), n_fft)
     return cut(fft.irfft(spectrum * response, n_fft)[..., :n], samples)
 
@@ -85,16 +65,13 @@ def husid(records):
     return _arias(true_waveforms(records), records.sampling_rate_in_hz)[1]
 
 
-def fourier_amplitude(records, frequency_in_hz, bandwidth=40.0):
-    """Fourier amplitude (n, 3, f) in cm/s, smoothed with Konno and Ohmachi's window.
-
-    ValueError for a frequency above the Nyquist frequency.
-    """
+def fourier_amplitude(records, frequency_in_hz):
+    """Fourier amplitude (n, 3, f) in cm/s, smoothed as HVSR is; ValueError for a frequency above the Nyquist one."""
     rate = records.sampling_rate_in_hz
     if np.max(frequency_in_hz) > rate / 2:
         raise ValueError(f"{np.max(frequency_in_hz):g} Hz lies above the Nyquist frequency of {rate:g} Hz records")
     n_fft = fft.next_fast_len(2 * records.n_samples, real=True)
-    smoothing = konno_ohmachi(fft.rfftfreq(n_fft, 1 / rate), frequency_in_hz, bandwidth).T
+    smoothing = konno_ohmachi(fft.rfftfreq(n_fft, 1 / rate), frequency_in_hz).T
     amplitude = np.empty((len(records), 3, len(frequency_in_hz)))
     for rows in batches_of_rows(len(records), 3 * n_fft):
         amplitude[rows] = np.abs(fft.rfft(true_waveforms(records.take(rows)), n_fft)) @ smoothing / rate
@@ -114,15 +91,36 @@ def response_spectra(records, periods_in_s, damping=0.05):
     return spectra
 
 
-def rotd(records, periods_in_s, percentiles=(50, 100), damping=0.05):
+def rotd(records, periods_in_s, percentiles=(50, 100)):
     """RotD spectra (percentiles, n, periods) in cm/s² of the horizontals (Boore 2010, BSSA 100, 1830).
 
     Percentiles over 180 rotations of the largest pseudo-spectral acceleration; otherwise as ``response_spectra``.
     """
     spectra = np.empty((len(percentiles), len(records), len(periods_in_s)))
-    for rows, place, response in responses(records, periods_in_s, damping, 2):
+    for rows, place, response in responses(records, periods_in_s, 0.05, 2):
         spectra[:, rows, place] = _rotd(response, percentiles)
     return spectra
+
+
+def onsets(records):
+    """Seconds (n, 2) from a record's start to P on the vertical and S on the horizontals, NaN where none is found.
+
+    The variance criterion of Maeda (1985, Zisin 38, 365): each splits a stretch of the record into a quiet and a strong
+    part such that k ln var(before) + (n - k) ln var(after) is least. P's stretch ends where the vertical has P_SHARE of
+    its energy, S's where the horizontals have S_SHARE of theirs.
+    """
+    rate = records.sampling_rate_in_hz
+    picked = np.full((len(records), 2), np.nan)
+    for i, wave in enumerate(true_waveforms(records)):
+        vertical, horizontal = np.cumsum(wave[2] ** 2), np.cumsum((wave[:2] ** 2).sum(axis=0))
+        if not (vertical[-1] > 0 and horizontal[-1] > 0):
+            continue
+        ends = [np.searchsorted(c, share * c[-1]) for c, share in ((vertical, P_SHARE), (horizontal, S_SHARE))]
+        p = _split(vertical, 0, ends[0] + round(rate), round(SHORTEST_IN_S * rate))
+        first = (p if p else ends[0]) + round(LEAD_IN_S * rate)
+        s = _split(horizontal, first, ends[1], round(SHORTEST_IN_S * rate))
+        picked[i] = [np.nan if each is None else each / rate for each in (p, s)]
+    return picked
 
 
 def _arias(x, rate):
@@ -136,23 +134,21 @@ def _duration(share, rate, low, high):
     """Time (n,) between two shares of the energy, linear within a sample."""
     time = np.arange(share.shape[1] + 1) / rate
     crossed = np.array([np.interp((low, high), np.append(0.0, row), time) for row in share]).reshape(-1, 2)
-    return np.where(np.isfinite(share[:, -1]), crossed[:, 1] - crossed[:, 0], np.nan)
+    return np.where(np.isfinite(share[:, -1]), np.diff(crossed)[:, 0], np.nan)
 
 
 def _rotd(x, percentiles):
     """Percentiles (percentiles, n) over ANGLES of the largest value of x (n, 2, t) turned by that angle."""
     turned = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
-    outer = _outer(x)
-    peaks = np.array([np.abs(turned @ wave[:, keep]).max(axis=1) for wave, keep in zip(x, outer, strict=True)])
+    peaks = np.array([np.abs(turned @ wave[:, keep]).max(axis=1) for wave, keep in zip(x, _outer(x), strict=True)])
     return np.percentile(peaks.reshape(-1, len(ANGLES)), percentiles, axis=1)
 
 
 def _outer(x):
     """Mask (n, t) of the points that can be the farthest in some direction; x (n, 2, t).
 
-    Points of the path and their mirror images span a polygon; a point nearer to the origin than its nearest edge is
-    nowhere the farthest. Leaves a few points in a hundred, and the result exact. Corners: the farthest points of every
-    fourth sample in eight directions.
+    Points of the path and their mirror images span a polygon (corners: the farthest of every fourth sample in eight
+    directions); a point nearer to the origin than its nearest edge is nowhere the farthest. Few are left.
     """
     angle = np.pi * np.arange(8) / 8
     some = x[..., ::4]
@@ -166,3 +162,15 @@ def _outer(x):
     nearest = np.divide(area**2, edge, out=np.full_like(area, np.inf), where=edge > 0).min(axis=1)
     nearest[np.isinf(nearest)] = 0.0  # nothing moves
     return (x**2).sum(axis=1) >= nearest[:, None] * (1 - 1e-9)
+
+
+def _split(energy, first, last, shortest):
+    """Sample at which the stretch [first, last) of a running energy (t,) turns from quiet to strong, or None."""
+    energy = energy[first:last] - (energy[first - 1] if first else 0.0)
+    n = len(energy)
+    if n < 2 * shortest + 1 or not energy[-1] > 0:
+        return None
+    k = np.arange(shortest, n - shortest)
+    floor = 1e-12 * energy[-1]
+    before, after = np.maximum(energy[k - 1], floor), np.maximum(energy[-1] - energy[k - 1], floor)
+    return first + k[np.argmin(k * np.log(before / k) + (n - k) * np.log(after / (n - k)))]

@@ -1,27 +1,16 @@
 """How alike the f0 distributions of stations are: Jensen-Shannon similarity, station matrices, the
-station-specificity score, and what the score is worth: its ceiling, chance level and interval.
+station-specificity score, and what the score is worth: halves of the recordings, chance, draws for its interval.
 
-f0 values come as {station: f0 array in Hz}. Every range is the 5 to 95 % range of repetitions drawn with a given seed.
+f0 values come as {station: f0 array in Hz}, or, to be drawn again by event, as findings.Sample.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from tsgen.config import F0Settings
+from tsgen.findings import interval
 
 DEFAULT = F0Settings()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with the 5 to 95 % range of its n repetitions."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def f0_by_station(table, f0_in_hz, stations=None):
@@ -88,37 +77,16 @@ def off_diagonal(frame):
     return float(frame.to_numpy(dtype=float)[~_same_station(frame)].mean())
 
 
-def ceiling(real, sizes=None, n_halves=200, seed=0, settings=DEFAULT):
-    """S x S score of random halves of the same records against each other: what a perfect generator would get.
-
-    sizes (rows, columns), each a number or {station: number}, draws as many from the halves, with replacement where
-    a half has fewer; default: the halves themselves. An Estimate whose value is the median.
-    """
+def ceiling(real, n_halves=200, seed=0, settings=DEFAULT):
+    """S x S score of random halves of the same records against each other: an Estimate, value the median."""
     rng = np.random.default_rng(seed)
-    scores = np.empty(n_halves)
-    for i in range(n_halves):
+    scores = []
+    for _ in range(n_halves):
         shuffled = {station: rng.permutation(values) for station, values in real.items()}
         first = {station: values[: len(values) // 2] for station, values in shuffled.items()}
         second = {station: values[len(values) // 2 :] for station, values in shuffled.items()}
-        if sizes is not None:
-            first, second = _drawn(first, sizes[0], rng), _drawn(second, sizes[1], rng)
-        scores[i] = _score(first, second, settings)
-    return _estimate(np.median(scores), scores)
-
-
-def held_out_ceiling(held_out, training, size=None, n_draws=200, seed=0, settings=DEFAULT):
-    """S x S score of the training recordings against the held-out ones: the same law, no event on both sides.
-
-    held_out and training {station: f0}. size (a number or {station: number}, of generated records) draws as many from
-    the training recordings, with replacement where there are fewer. An Estimate: the median over these draws, and
-    the interval of ``score_interval`` around it.
-    """
-    rng = np.random.default_rng(seed)
-    scores, resampled = np.empty((2, n_draws))
-    for i in range(n_draws):
-        scores[i] = _score(held_out, _drawn(training, size, rng), settings)
-        resampled[i] = _score(_resampled(held_out, rng), _drawn(_resampled(training, rng), size, rng), settings)
-    return _estimate(np.median(scores), resampled, centred=True)
+        scores.append(s_by_s(first, second, settings))
+    return interval(scores, np.median(scores))
 
 
 def chance(real, generated, n_permutations=200, seed=0, settings=DEFAULT):
@@ -127,38 +95,48 @@ def chance(real, generated, n_permutations=200, seed=0, settings=DEFAULT):
     pool = np.concatenate([generated[station] for station in real])
     ends = np.cumsum([len(generated[station]) for station in real])[:-1]
     scores = [
-        _score(real, dict(zip(real, np.split(rng.permutation(pool), ends), strict=True)), settings)
+        s_by_s(real, dict(zip(real, np.split(rng.permutation(pool), ends), strict=True)), settings)
         for _ in range(n_permutations)
     ]
-    return _estimate(np.median(scores), scores)
+    return interval(scores, np.median(scores))
 
 
-def score_interval(real, generated, events=None, n_draws=200, seed=0, settings=DEFAULT):
-    """S x S score with a bootstrap interval: events drawn with replacement within each station, on both sides.
+def drawn_matrices(real, generated, weights, stations, settings=DEFAULT):
+    """S x S matrices (draws, stations, stations) of Samples of f0, whose records count weights (draws, n) times."""
+    sides = []
+    for sample, times in zip((real, generated), weights, strict=True):
+        bins = np.digitize(
+            sample.values, np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_bins + 1)
+        )
+        bins = np.where(sample.values == settings.highest_in_hz, settings.n_bins, bins)  # the last bin is closed
+        place = bins[:, None, None] == np.arange(1, settings.n_bins + 1)
+        place = place & (sample.station[:, None] == np.array(stations, object))[..., None]  # (n, stations, bins)
+        counts = (times @ place.reshape(len(times[0]), -1)).reshape(len(times), len(stations), -1).astype(float)
+        total = counts.sum(axis=2, keepdims=True)
+        sides.append(np.where(total > 0, counts / np.where(total > 0, total, 1.0), np.nan))
+    return js_similarity(sides[0][:, :, None], sides[1][:, None], settings)
 
-    events: a pair of {station: event ids}, for real and generated; default: each record is an event of its own.
-    Histograms of resampled records scatter more than those of records, which lowers every similarity; the interval
-    is therefore moved so that its median is the measured score.
-    """
-    rng = np.random.default_rng(seed)
-    events = events or (None, None)
-    scores = [
-        _score(_resampled(real, rng, events[0]), _resampled(generated, rng, events[1]), settings)
-        for _ in range(n_draws)
-    ]
-    return _estimate(_score(real, generated, settings), scores, centred=True)
+
+def drawn_scores(real, generated, weights, stations, settings=DEFAULT):
+    """S x S scores (draws,) of ``drawn_matrices``."""
+    return np.array(
+        [
+            _correlation(each, np.eye(len(stations), dtype=bool))
+            for each in drawn_matrices(real, generated, weights, stations, settings)
+        ]
+    )
+
+
+def s_by_s(rows, columns, settings=DEFAULT):
+    """S x S score of two {station: f0}."""
+    similarity = _similarities(list(rows.values()), [columns[station] for station in rows], settings)
+    return _correlation(similarity, np.eye(len(rows), dtype=bool))
 
 
 def _similarities(rows, columns, settings):
     """Similarity (r, c) of each f0 array of rows with each of columns."""
     rows, columns = (np.array([f0_histogram(values, settings) for values in side]) for side in (rows, columns))
     return js_similarity(rows[:, None], columns, settings)
-
-
-def _score(rows, columns, settings):
-    """S x S score of two {station: f0}."""
-    similarity = _similarities(list(rows.values()), [columns[station] for station in rows], settings)
-    return _correlation(similarity, np.eye(len(rows), dtype=bool))
 
 
 def _same_station(frame):
@@ -172,31 +150,3 @@ def _correlation(similarity, ideal):
     x, y = similarity - similarity.mean(), ideal - ideal.mean()
     spread = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / spread) if spread > 1e-12 else float("nan")  # equal cells differ by rounding
-
-
-def _drawn(groups, size, rng):
-    """As many values a station as size says (None: all of them), with replacement only where there are fewer."""
-    if size is None:
-        return groups
-    sizes = size if isinstance(size, dict) else dict.fromkeys(groups, size)
-    return {
-        station: rng.choice(values, sizes[station], replace=sizes[station] > len(values))
-        for station, values in groups.items()
-    }
-
-
-def _resampled(groups, rng, events=None):
-    """{station: f0} with each station's events drawn anew with replacement, all records of an event together."""
-    drawn = {}
-    for station, values in groups.items():
-        names = np.arange(len(values)) if events is None else np.asarray(events[station])
-        names, event = np.unique(names, return_inverse=True)
-        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        drawn[station] = np.repeat(values, times[event])
-    return drawn
-
-
-def _estimate(value, scores, centred=False):
-    low, high = np.quantile(scores, [0.05, 0.95])
-    shift = value - np.median(scores) if centred else 0.0
-    return Estimate(float(value), float(low + shift), float(high + shift), len(scores))

@@ -8,41 +8,59 @@ STEPS_PER_PERIOD = 40  # at least; 20 lose 1 % of a response spectrum (peaks and
 VALUES_AT_ONCE = 2**22  # of one batch's upsampled waveforms: 32 MB, whatever the number of records
 
 
-def inelastic_displacement(records, periods_in_s, strength_factors, hardening=0.05, damping=0.05):
+def inelastic_displacement(records, periods_in_s, strength_factors, hardening=0.05, damping=0.05, over_elastic=False):
     """Largest displacement (n, 2, periods, factors) in cm of bilinear oscillators under E and N.
 
     strength_factors R: the yield displacement is the largest elastic displacement of the same record over R, so that
     R = 1 just stays elastic. hardening: stiffness after yielding over the elastic one (kinematic). The damping
     coefficient stays that of the elastic oscillator. ValueError for a period that is not positive.
     """
-    return _bilinear(records, periods_in_s, strength_factors, hardening, damping)[0]
+    periods = np.asarray(periods_in_s, float)
+    if periods.min() <= 0:
+        raise ValueError(f"an oscillator's period must be positive, and one is {periods.min():g} s")
+    elastic = np.empty((len(records), 2, len(periods)))
+    for rows, place, response in responses(records, periods, damping, 2):
+        elastic[rows, :, place] = np.abs(response).max(axis=2) / (2 * np.pi / periods[place]) ** 2
+    strength = elastic[..., None] / np.asarray(strength_factors, float)
+    inelastic = np.empty(strength.shape)
+    for places, rows, load, last, step in loads(records, periods):
+        at = np.ix_(rows, [0, 1], places)
+        inelastic[at] = _yielding(load, last, periods[places], strength[at], hardening, damping, step)
+    return inelastic / elastic[..., None] if over_elastic else inelastic
 
 
 def inelastic_displacement_ratio(records, periods_in_s, strength_factors, hardening=0.05, damping=0.05):
     """Inelastic over elastic largest displacement (n, 2, periods, factors); see ``inelastic_displacement``."""
-    inelastic, elastic = _bilinear(records, periods_in_s, strength_factors, hardening, damping)
-    return inelastic / elastic[..., None]
+    return inelastic_displacement(records, periods_in_s, strength_factors, hardening, damping, over_elastic=True)
 
 
 def responses(records, periods_in_s, damping, n_components):
     """Yield (rows, place of the period, pseudo-acceleration (rows, components, time)), zero after each record's end.
 
-    The first n_components of E, N, Z. Pseudo-acceleration is omega² times the relative displacement, in cm/s²; the
-    load itself at period 0. Time runs in steps of a fortieth of the period or less: 1, 1/2, 1/4, … of the records'
-    own step. ValueError for a negative period.
+    The first n_components of E, N, Z. omega² times the relative displacement, in cm/s² (the load itself at period 0),
+    at a fortieth of the period or less: 1, 1/2, 1/4, … of the records' step. ValueError for a negative period.
     """
     if np.min(periods_in_s) < 0:
         raise ValueError(f"periods must not be negative, and one is {np.min(periods_in_s):g} s")
+    for places, rows, load, last, step in loads(records, periods_in_s, n_components):
+        for place in places:
+            yield rows, place, cut(_filtered(load, periods_in_s[place], damping, step), last + 1)
+
+
+def loads(records, periods_in_s, n_components=2, steps=None):
+    """Yield (places of periods, rows, load (rows, components, time), last sample (rows,), step in s), in batches.
+
+    The load is upsampled by a power of two (few of them: each costs one FFT of all records) to the steps a period.
+    """
     rate = records.sampling_rate_in_hz
-    factors = _factors(periods_in_s, rate)
-    for rows in batches_of_rows(len(records), n_components * records.n_samples * factors.max()):
-        part = records.take(rows)
-        x, last = true_waveforms(part)[:, :n_components], part.table["samples"].to_numpy() - 1
-        for factor in np.unique(factors):
-            fine = upsampled(x, factor)
-            for place in np.flatnonzero(factors == factor):
-                response = _filtered(fine, periods_in_s[place], damping, 1 / (rate * factor))
-                yield rows, place, cut(response, last * factor + 1)
+    needed = [(steps or STEPS_PER_PERIOD) / (rate * period) if period > 0 else 1.0 for period in periods_in_s]
+    factors = 2 ** np.maximum(0, np.ceil(np.log2(needed) - 1e-9)).astype(int)
+    for factor in np.unique(factors):
+        for rows in batches_of_rows(len(records), n_components * records.n_samples * factor):
+            part = records.take(rows)
+            load = upsampled(true_waveforms(part)[:, :n_components], factor)
+            last = (part.table["samples"].to_numpy(int) - 1) * factor
+            yield np.flatnonzero(factors == factor), rows, load, last, 1 / (rate * factor)
 
 
 def recursion(period_in_s, damping, step_in_s):
@@ -89,12 +107,6 @@ def cut(x, ends):
     return x
 
 
-def _factors(periods_in_s, rate):
-    """Upsampling factor of each period, a power of two (few of them: each costs one FFT of all records)."""
-    needed = [STEPS_PER_PERIOD / (rate * period) if period > 0 else 1.0 for period in periods_in_s]
-    return np.array([2 ** max(0, int(np.ceil(np.log2(each) - 1e-9))) for each in needed])
-
-
 def _filtered(load, period_in_s, damping, step_in_s):
     """Pseudo-acceleration (…, t) under load (…, t), at rest at the first sample.
 
@@ -109,29 +121,6 @@ def _filtered(load, period_in_s, damping, step_in_s):
     rest = np.array([-later, now - zeros[1]])
     omega2 = (2 * np.pi / period_in_s) ** 2
     return signal.lfilter(omega2 * zeros, poles, load, zi=omega2 * rest * load[..., :1])[0]
-
-
-def _bilinear(records, periods_in_s, strength_factors, hardening, damping):
-    """Largest inelastic (n, 2, periods, factors) and elastic (n, 2, periods) displacement in cm."""
-    periods = np.asarray(periods_in_s, float)
-    if periods.min() <= 0:
-        raise ValueError(f"an oscillator's period must be positive, and one is {periods.min():g} s")
-    rate = records.sampling_rate_in_hz
-    elastic = np.empty((len(records), 2, len(periods)))
-    for rows, place, response in responses(records, periods, damping, 2):
-        elastic[rows, :, place] = np.abs(response).max(axis=2) / (2 * np.pi / periods[place]) ** 2
-    inelastic = np.empty((*elastic.shape, len(strength_factors)))
-    factors = _factors(periods, rate)
-    for factor in np.unique(factors):
-        places = np.flatnonzero(factors == factor)
-        for rows in batches_of_rows(len(records), 2 * records.n_samples * factor):
-            part = records.take(rows)
-            load = upsampled(true_waveforms(part)[:, :2], factor)
-            last = (part.table["samples"].to_numpy() - 1) * factor
-            strength = elastic[rows][..., places, None] / np.asarray(strength_factors, float)
-            peak = _yielding(load, last, periods[places], strength, hardening, damping, 1 / (rate * factor))
-            inelastic[np.ix_(rows, [0, 1], places)] = peak
-    return inelastic, elastic
 
 
 def _yielding(load, last, periods, strength, hardening, damping, step_in_s):

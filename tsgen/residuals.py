@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tsgen.equivalence import MEDIAN_BOUND, Sample, estimate_of, event_weights, verdict
+from tsgen.findings import Sample, event_weights, interval
 
 PREDICTORS = ("magnitude", "ln_distance")  # of ln intensity, beside the station
 
@@ -49,40 +49,48 @@ class Scaling:
         return np.asarray(ln_values, float) - self.coefficients[code] - slopes @ self.coefficients[-2:]
 
 
-def given_scenario(names, ours, theirs):
-    """Residuals of both frames given magnitude, distance and station, by the reference's own scaling.
+def given_scenario(names, scaling_from, *frames):
+    """Residuals of each frame given magnitude, distance and station, by a scaling fitted to ``scaling_from``.
 
-    Where the reference lacks a station, records of ours give its term.
+    Where that lacks a station, records of the frames give its term. Where most magnitudes or distances of a frame are
+    unknown, all come back as they are. A measure that no record shows stays NaN.
     """
-    rest = ours[~ours["station"].isin(theirs["station"])]
-    whole = pd.concat([theirs, rest], ignore_index=True)
-    scaling = Scaling.fit(whole[names], whole)
-    return [pd.DataFrame(scaling.residuals(each[names], each), each.index, names) for each in (ours, theirs)]
+    names = list(names)
+    if not known_scenarios(scaling_from, *frames):
+        return [frame[names] for frame in frames]
+    rest = [frame[~frame["station"].isin(scaling_from["station"])] for frame in frames]
+    whole = pd.concat([scaling_from, *(each for each in rest if len(each))], ignore_index=True)
+    shown = [name for name in names if np.isfinite(whole[name]).any()]
+    scaling = Scaling.fit(whole[shown], whole)
+    left = [pd.DataFrame(scaling.residuals(frame[shown], frame), frame.index, shown) for frame in frames]
+    return [frame.reindex(columns=names) for frame in left]
+
+
+def known_scenarios(*frames):
+    """Whether most records of each frame have a magnitude and a distance; the others are then left out."""
+    known = (np.isfinite(frame[["magnitude", "distance_in_km"]].to_numpy(float)).all(axis=1) for frame in frames)
+    return all(len(each) and each.mean() > 0.5 for each in known)
 
 
 def trends(names, ours, theirs, n_draws=400, seed=0):
-    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: DataFrame by measure, with intervals.
+    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: rows as of ``findings.compare``.
 
-    Each frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events. The verdict is
-    "equivalent" where the interval lies within MEDIAN_BOUND: a unit of either then moves the ratio by less than 10 %.
-    A measure with ten values or fewer on a side is left out.
+    Each frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events; statistics
+    "slope_magnitude" and "slope_ln_distance". A measure with ten values or fewer on a side is left out.
     """
-    rows = {}
+    rows = []
     for name in names:
         known = [np.isfinite(side[name].to_numpy(float)) for side in (ours, theirs)]
         if not all(k.sum() > 10 for k in known):
             continue
         sides = [side[k] for side, k in zip((ours, theirs), known, strict=True)]
         samples = [Sample.of(side[name], side) for side in sides]
-        weights = event_weights(*samples, n_draws, seed)
+        weights = event_weights(*samples, n_draws=n_draws, seed=seed)
         first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
-        row = {}
         for i, part in enumerate(PREDICTORS):
-            estimate = estimate_of(first[:, i] - second[:, i])
-            row |= {part: estimate.value, f"{part}_low": estimate.low, f"{part}_high": estimate.high}
-            row[f"{part}_verdict"] = verdict(estimate, MEDIAN_BOUND)
-        rows[name] = row | {"n": len(sides[0]), "n_reference": len(sides[1])}
-    return pd.DataFrame.from_dict(rows, orient="index")
+            row = {"column": name, "statistic": f"slope_{part}", "estimate": interval(first[:, i] - second[:, i])}
+            rows.append(row | {"n": len(sides[0]), "n_against": len(sides[1])})
+    return rows
 
 
 def _slopes(values, table, weights):
@@ -121,7 +129,7 @@ def correlation_difference(a, b, n_draws=200, seed=0):
     """
     drawn = [
         _mean_absolute(interperiod_correlation(a.values, u) - interperiod_correlation(b.values, v))
-        for u, v in zip(*event_weights(a, b, n_draws, seed), strict=True)
+        for u, v in zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
     ]
     rng = np.random.default_rng(seed)
     both = np.concatenate([np.where(np.isfinite(s.values), _standard(s.values), np.nan) for s in (a, b)])
@@ -132,7 +140,7 @@ def correlation_difference(a, b, n_draws=200, seed=0):
     for _ in range(n_draws):
         first = np.isin(code, rng.permutation(len(names))[:n_first])
         same.append(_mean_absolute(interperiod_correlation(both[first]) - interperiod_correlation(both[~first])))
-    return estimate_of(np.array(drawn), centred=True), estimate_of(np.append(np.median(same), same))
+    return interval(drawn, centred=True), interval(same, np.median(same))
 
 
 def _standard(values):

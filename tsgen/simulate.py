@@ -1,10 +1,9 @@
 """The embedded default: a network of simulated stations whose site response is known.
 
 The stochastic method (Boore 2003, Pure Appl. Geophys. 160, 635): a Brune source with random stress drop, geometrical
-spreading, Q(f) and kappa shape windowed white noise into P and S motion with coda on the half space's outcrop, and a
-damped layered site (SH for the horizontals, P for the vertical) filters it. The stations are a property of the
-settings; the seed draws the earthquakes, the paths and the noise. Each record has a random stream of its own, so it
-does not change with the number of records beside it.
+spreading, Q(f) and kappa shape windowed white noise into P and S motion with coda on the half space's outcrop, which a
+damped layered site (SH for the horizontals, P for the vertical) filters. Stations are a property of the settings; the
+seed draws earthquakes, paths and noise. Each record has a random stream of its own, whatever records are beside it.
 """
 
 from datetime import datetime, timedelta
@@ -13,10 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from tsgen.records import Records
+from tsgen.records import EARTH_RADIUS_IN_KM, Records, epicentral_distance_in_km
 
 NETWORK_CENTRE = (38.0, 38.3)  # latitude, longitude: a crustal region of moderate and strong shallow earthquakes
-EARTH_RADIUS_IN_KM = 6371.0
 LARGEST_DISTANCE_IN_KM = 120.0
 DEEPEST_IN_KM = 25.0
 FIRST_ORIGIN_TIME = datetime(2000, 1, 1)
@@ -26,6 +24,7 @@ BEFORE_P_IN_S = 5.0  # what Records.window keeps: it leaves these records in pla
 # crust and attenuation: Boore 2003 (constants), Raoof et al. 1999 (California: spreading, Q)
 SHEAR_VELOCITY_IN_KM_PER_S = 3.5
 P_VELOCITY_IN_KM_PER_S = 6.06
+VELOCITY = {"P": P_VELOCITY_IN_KM_PER_S, "S": SHEAR_VELOCITY_IN_KM_PER_S}
 CRUST_DENSITY = 2.8  # g/cm^3
 QUALITY_AT_1_HZ, QUALITY_EXPONENT = 180.0, 0.45
 SPREADING_BEND_IN_KM = 40.0  # 1/R to here, 1/sqrt(R) of guided waves beyond
@@ -49,21 +48,24 @@ CHUNK_IN_SAMPLES = 400_000  # of one component at a time: larger gains nothing a
 # first number of every SeedSequence, so that no two kinds of draw share a stream
 SITE, EVENT, CHOICE, PAIR, FRESH = range(5)
 
+EVENT_COLUMNS = ["event_latitude", "event_longitude", "stress_drop_in_bar", "time"]
+COLUMNS = ["station", "event", "magnitude", "depth_in_km", "distance_in_km", "vs30_in_m_per_s"]
+COLUMNS += ["station_latitude", "station_longitude", "event_latitude", "event_longitude"]
+COLUMNS += ["stress_drop_in_bar", "site_f0_in_hz", "record_f0_in_hz"]
+
 
 def site_amplification(
     frequency_in_hz, thickness_in_m, velocity_in_m_per_s, density, damping, half_space_velocity, half_space_density
 ):
     """Complex transfer function of a layered site: motion of its surface over motion of the half space's outcrop.
 
-    Vertically incident waves, Haskell-Thomson propagator of displacement and stress from the free surface down. The
-    layers' arrays have the layer as last axis, (..., layers); damping is the layers' ratio, entering as complex
-    modulus G (1 + 2iD); the half space is elastic. velocity is Vs for the horizontals, Vp for the vertical.
-    Returns (..., frequency).
+    Vertically incident waves, Haskell-Thomson propagator from the free surface down. The layers' arrays are (...,
+    layers); damping enters as complex modulus G (1 + 2iD); the half space is elastic. velocity is Vs for the
+    horizontals, Vp for the vertical. Returns (..., frequency).
     """
     omega = 2 * np.pi * np.asarray(frequency_in_hz, float)
-    layers = np.broadcast_arrays(
-        *(np.asarray(a, float) for a in (thickness_in_m, velocity_in_m_per_s, density, damping))
-    )
+    layers = (np.asarray(a, float) for a in (thickness_in_m, velocity_in_m_per_s, density, damping))
+    layers = np.broadcast_arrays(*layers)
     displacement, stress = 1.0, 0.0  # stress is over i omega, so that it stays finite at 0 Hz
     for i in range(layers[0].shape[-1]):
         thickness, velocity, rho, ratio = (a[..., i, None] for a in layers)
@@ -71,10 +73,9 @@ def site_amplification(
         impedance = rho * velocity
         phase = omega * (thickness / velocity)
         cosine, sine = np.cos(phase), np.sin(phase)
-        displacement, stress = (
-            cosine * displacement + 1j * sine * stress / impedance,
-            1j * impedance * sine * displacement + cosine * stress,
-        )
+        above = displacement
+        displacement = cosine * above + 1j * sine * stress / impedance
+        stress = 1j * impedance * sine * above + cosine * stress
     half_space = np.asarray(half_space_velocity, float) * half_space_density
     return 1 / (displacement + stress / half_space[..., None])
 
@@ -85,33 +86,26 @@ def stations(settings):
     Columns: station, number, station_latitude, station_longitude, site_f0_in_hz, f0_ln_scatter (event to event),
     velocity_in_m_per_s and thickness_in_m of the layer, half_space_velocity_in_m_per_s, vs30_in_m_per_s.
     """
-    rows = []
-    n_targets = len(settings.target_f0_in_hz)
-    for number in range(n_targets + settings.n_background_stations):
-        target = number < n_targets
-        # numbered apart, so that a sixth target would not move the background
-        rng = _stream(SITE, target, number if target else number - n_targets)
-        low, high = np.log(settings.background_f0_in_hz)
-        f0 = settings.target_f0_in_hz[number] if target else np.exp(rng.uniform(low, high))
-        contrast = settings.impedance_contrast if target else rng.uniform(*settings.background_contrast)
-        scatter = settings.f0_ln_scatter[number] if target else settings.background_f0_ln_scatter
+    rows, n_targets = [], len(settings.target_f0_in_hz)
+    for i in range(n_targets + settings.n_background_stations):
+        target = i < n_targets
+        own = i if target else i - n_targets  # counted apart: a sixth target would not move the background
+        rng = _stream(SITE, target, own)
+        if target:
+            f0, scatter = settings.target_f0_in_hz[own], settings.f0_ln_scatter[own]
+            contrast = settings.impedance_contrast
+        else:
+            f0, scatter = np.exp(rng.uniform(*np.log(settings.background_f0_in_hz))), settings.background_f0_ln_scatter
+            contrast = rng.uniform(*settings.background_contrast)
         distance = largest_distance(settings) / 3 * np.sqrt(rng.uniform())
         latitude, longitude = _destination(*NETWORK_CENTRE, distance, rng.uniform(0, 2 * np.pi))
         velocity = 200 * f0**0.25  # deeper basins are somewhat softer on average
-        rows.append(
-            {
-                "station": f"SIM.{number + 1:02d}" if target else f"SIM.B{number - n_targets + 1:03d}",
-                "number": number if target else 1000 + number - n_targets,
-                "station_latitude": latitude,
-                "station_longitude": longitude,
-                "site_f0_in_hz": f0,
-                "f0_ln_scatter": scatter,
-                "velocity_in_m_per_s": velocity,
-                "thickness_in_m": velocity / (4 * f0),
-                "half_space_velocity_in_m_per_s": velocity * contrast * DENSITIES[0] / DENSITIES[1],
-            }
-        )
-    table = pd.DataFrame(rows)
+        half_space = velocity * contrast * DENSITIES[0] / DENSITIES[1]
+        name, number = (f"SIM.{own + 1:02d}", own) if target else (f"SIM.B{own + 1:03d}", 1000 + own)
+        rows.append((name, number, latitude, longitude, f0, scatter, velocity, half_space))
+    names = ["station", "number", "station_latitude", "station_longitude", "site_f0_in_hz", "f0_ln_scatter"]
+    table = pd.DataFrame(rows, columns=[*names, "velocity_in_m_per_s", "half_space_velocity_in_m_per_s"])
+    table.insert(7, "thickness_in_m", table["velocity_in_m_per_s"] / (4 * table["site_f0_in_hz"]))
     layer = table["thickness_in_m"].clip(upper=30)
     time = layer / table["velocity_in_m_per_s"] + (30 - layer) / table["half_space_velocity_in_m_per_s"]
     return table.assign(vs30_in_m_per_s=30 / time)
@@ -119,68 +113,53 @@ def stations(settings):
 
 def catalogue(settings, seed):
     """Earthquakes of ``network(settings, seed)``: event, magnitude, depth, stress drop, place and time; a DataFrame."""
-    n_events = 4 * max(*settings.n_target_records, settings.n_background_records)
-    reach = largest_distance(settings)
+    rows, reach = [], largest_distance(settings)
     radius = np.sqrt(reach**2 - DEEPEST_IN_KM**2) - reach / 3  # no station is further than reach from any of them
-    rows = []
-    for i in range(n_events):
+    for i in range(4 * max(*settings.n_target_records, settings.n_background_records)):
         rng = _stream(EVENT, seed, i)
         magnitude = 4.0 - np.log(1 - rng.uniform() * (1 - np.exp(-2.5)))  # b = 0.43: stronger ones are kept more often
         depth = np.clip(10 * np.exp(0.4 * rng.standard_normal()), 4, DEEPEST_IN_KM)
         latitude, longitude = _destination(*NETWORK_CENTRE, radius * np.sqrt(rng.uniform()), rng.uniform(0, 2 * np.pi))
-        rows.append(
-            {
-                "event": f"SIM.E{i + 1:04d}",
-                "event_number": i,
-                "magnitude": round(magnitude, 1),
-                "depth_in_km": round(depth, 1),
-                "event_latitude": latitude,
-                "event_longitude": longitude,
-                "stress_drop_in_bar": _stress_drop(rng),
-                "time": FIRST_ORIGIN_TIME + timedelta(days=7 * i, seconds=int(rng.integers(86400))),
-            }
-        )
-    return pd.DataFrame(rows)
+        time = FIRST_ORIGIN_TIME + timedelta(days=7 * i)
+        own = f"SIM.E{i + 1:04d}", i, round(magnitude, 1), round(depth, 1), latitude, longitude, _stress_drop(rng)
+        rows.append((*own, time + timedelta(seconds=int(rng.integers(86400)))))
+    return pd.DataFrame(rows, columns=["event", "event_number", "magnitude", "depth_in_km", *EVENT_COLUMNS])
 
 
 def network(settings, seed):
     """The simulated network as Records: every target and background station with its number of records.
 
-    Stations share the earthquakes of one catalogue; each records a random choice of those strong enough for their
-    distance. kind is "simulated", source "SIM". Beyond the usual columns: site_f0_in_hz (planted), record_f0_in_hz
-    (after the event's perturbation), stress_drop_in_bar. distance_in_km is hypocentral. Same seed, same bytes.
+    Stations share one catalogue; each records a random choice of the earthquakes strong enough for their distance.
+    Beyond the usual columns: site_f0_in_hz (planted), record_f0_in_hz (after the event's perturbation),
+    stress_drop_in_bar. distance_in_km is hypocentral. Same seed, same bytes.
     """
     events = catalogue(settings, seed)
     counts = [*settings.n_target_records, *[settings.n_background_records] * settings.n_background_stations]
     rows = []
     for (_, site), count in zip(stations(settings).iterrows(), counts, strict=True):
         pairs = events.assign(**site)
-        distance = _hypocentral_distance(pairs)
+        distance = np.hypot(epicentral_distance_in_km(pairs), pairs["depth_in_km"])
         # a trigger on magnitude and distance alone: scaling given both is not biased by it
         missed = np.maximum(0, np.log10(distance / 30) - 0.5 * (pairs["magnitude"] - 4))
         order = np.lexsort((_stream(CHOICE, seed, site["number"]).uniform(size=len(pairs)), missed))
         rows.append(pairs.assign(distance_in_km=distance).iloc[np.sort(order[:count])])
     rows = pd.concat(rows, ignore_index=True)
-    streams = [
-        (PAIR, seed, station, event) for station, event in zip(rows["number"], rows["event_number"], strict=True)
-    ]
-    return _simulate(settings, rows, streams)
+    return _simulate(settings, rows, [(PAIR, seed, row.number, row.event_number) for row in rows.itertuples()])
 
 
 def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0):
     """New truth: one record for each scenario at the sites, and by the law, of ``network(settings, any seed)``.
 
-    station, magnitude, distance_in_km (hypocentral) and depth_in_km are single values or sequences of one length; a
-    depth of None is 10 km, less where the earthquake is nearer. Each record is an event of its own. Raises ValueError
-    for a station that the settings do not have, or a depth beyond the distance.
+    station, magnitude, distance_in_km (hypocentral) and depth_in_km (None: 10 km, less where the earthquake is nearer)
+    are single values or sequences of one length. Each record is an event of its own. ValueError for a station that the
+    settings do not have, or a depth beyond the distance.
     """
     depth = np.minimum(10.0, 0.8 * np.asarray(distance_in_km, float)) if depth_in_km is None else depth_in_km
     columns = np.broadcast_arrays(np.atleast_1d(station).astype(object), magnitude, distance_in_km, depth)
     names = ("station", "magnitude", "distance_in_km", "depth_in_km")
     rows = pd.DataFrame(dict(zip(names, columns, strict=True))).astype(dict.fromkeys(names[1:], float))
     sites = stations(settings)
-    unknown = sorted(set(rows["station"]) - set(sites["station"]))
-    if unknown:
+    if unknown := sorted(set(rows["station"]) - set(sites["station"])):
         raise ValueError(f"no simulated station {', '.join(unknown)}; there are {', '.join(sites['station'])}")
     if (rows["depth_in_km"] > rows["distance_in_km"]).any():
         raise ValueError("depth_in_km must not be larger than distance_in_km, which is hypocentral")
@@ -189,22 +168,16 @@ def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0
     events = []
     for row in rows.itertuples():
         rng = _stream(FRESH, seed, row.number, row.event_number)
-        epicentral = _epicentral_distance(row.distance_in_km, row.depth_in_km)
-        latitude, longitude = _destination(
-            row.station_latitude, row.station_longitude, epicentral, rng.uniform(0, 2 * np.pi)
-        )
-        events.append(
-            {
-                "event": f"SIM.F{seed}-{row.station.split('.')[1]}-{row.event_number + 1:04d}",
-                "event_latitude": latitude,
-                "event_longitude": longitude,
-                "stress_drop_in_bar": _stress_drop(rng),
-                "time": FIRST_FRESH_TIME + timedelta(minutes=2 * (5000 * row.number + row.event_number)),
-            }
-        )
-    rows = pd.concat([rows, pd.DataFrame(events)], axis=1)
+        epicentral = np.sqrt(row.distance_in_km**2 - row.depth_in_km**2)
+        place = row.station_latitude, row.station_longitude
+        latitude, longitude = _destination(*place, epicentral, rng.uniform(0, 2 * np.pi))
+        event = f"SIM.F{seed}-{row.station.split('.')[1]}-{row.event_number + 1:04d}"
+        time = FIRST_FRESH_TIME + timedelta(minutes=2 * (5000 * row.number + row.event_number))
+        events.append((event, latitude, longitude, _stress_drop(rng), time))
     streams = [(FRESH, seed, row.number, row.event_number, 1) for row in rows.itertuples()]
-    return _simulate(settings, rows, streams)
+    return _simulate(
+        settings, pd.concat([rows, pd.DataFrame(events, columns=["event", *EVENT_COLUMNS])], axis=1), streams
+    )
 
 
 def largest_distance(settings):
@@ -217,15 +190,12 @@ def largest_distance(settings):
 def source_spectrum(frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_km, wave="S"):
     """Fourier amplitude of acceleration on the half space's outcrop, cm/s, before partition onto components.
 
-    C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), Boore 2003, with
-    C = radiation x free surface / (4 pi rho v^3) and fc = 4.9e6 beta (stress drop / M0)^(1/3). The first argument has
-    the shape (frequency,), the others (n,); returns (n, frequency).
+    C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free surface /
+    (4 pi rho v^3), Boore 2003. The first argument has the shape (frequency,), the others (n,); returns (n, frequency).
     """
     f = np.asarray(frequency_in_hz, float)
-    magnitude, stress_drop, distance = (
-        np.asarray(a, float)[:, None] for a in (magnitude, stress_drop_in_bar, distance_in_km)
-    )
-    velocity = {"P": P_VELOCITY_IN_KM_PER_S, "S": SHEAR_VELOCITY_IN_KM_PER_S}[wave]
+    columns = (np.asarray(a, float)[:, None] for a in (magnitude, stress_drop_in_bar, distance_in_km))
+    (magnitude, stress_drop, distance), velocity = columns, VELOCITY[wave]
     moment = 10 ** (1.5 * magnitude + 16.05)  # dyne cm
     corner = corner_frequency(magnitude, stress_drop) * (P_CORNER_RATIO if wave == "P" else 1)
     constant = 1e-20 * RADIATION[wave] * FREE_SURFACE / (4 * np.pi * CRUST_DENSITY * velocity**3)
@@ -236,7 +206,7 @@ def source_spectrum(frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_
 
 
 def corner_frequency(magnitude, stress_drop_in_bar):
-    """Corner of the Brune S spectrum in Hz, magnitude being moment magnitude."""
+    """Corner of the Brune S spectrum in Hz, 4.9e6 beta (stress drop / M0)^(1/3); magnitude is moment magnitude."""
     moment = 10 ** (1.5 * magnitude + 16.05)
     return 4.9e6 * SHEAR_VELOCITY_IN_KM_PER_S * (stress_drop_in_bar / moment) ** (1 / 3)
 
@@ -254,12 +224,20 @@ def _simulate(settings, rows, streams):
         path=np.exp(PATH_LN_SCATTER * path),
         noise=NOISE_DENSITY * np.exp(NOISE_LN_SCATTER * noise),
     )
-    waveforms = np.empty((len(rows), 3, n), np.float32)
-    size = max(1, CHUNK_IN_SAMPLES // n)
+    waveforms, size = np.empty((len(rows), 3, n), np.float32), max(1, CHUNK_IN_SAMPLES // n)
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         waveforms[part] = _waveforms(settings, rows.iloc[part], draws[part])
-    return Records(waveforms, rate, _table(settings, rows))
+    p_travel = rows["distance_in_km"] / P_VELOCITY_IN_KM_PER_S
+    s_travel = rows["distance_in_km"] / SHEAR_VELOCITY_IN_KM_PER_S
+    start = [t + timedelta(seconds=after - BEFORE_P_IN_S) for t, after in zip(rows["time"], p_travel, strict=True)]
+    own = {"kind": "simulated", "source": "SIM", "samples": n, "native_sampling_rate_in_hz": rate}
+    own |= {"usable_from_hz": LOW_CUT_IN_HZ, "usable_to_hz": 0.4 * rate}
+    for name, times in (("origin_time", rows["time"]), ("start_time", start)):
+        own[name] = [f"{time.isoformat()}Z" for time in times]
+    own["p_arrival_sample"] = BEFORE_P_IN_S * rate
+    own["s_arrival_sample"] = (BEFORE_P_IN_S + s_travel - p_travel) * rate
+    return Records(waveforms, rate, rows[COLUMNS].assign(**own, quality=""))
 
 
 def _waveforms(settings, rows, draws):
@@ -284,20 +262,19 @@ def _waveforms(settings, rows, draws):
 
 
 def _envelope(settings, rows, wave, n_fft):
-    """Window of one wave over the record (n, t), unit energy over a time twice as long, so that none is invented.
+    """Window of one wave over the record (n, t), unit energy over twice its time: Saragoni and Hart's as in Boore 2003.
 
-    Saragoni and Hart's window as in Boore 2003 (peak at 0.2, 5 % at 1 of twice the duration 1/fc + path duration),
-    and a coda that falls as one over the time since the origin.
+    Peak at 0.2, 5 % at 1 of twice 1/fc + path duration; a coda falls as one over the time since the origin.
     """
     rate, n = settings.sampling_rate_in_hz, settings.n_samples
     distance = rows["distance_in_km"].to_numpy()[:, None]
-    travel = distance / {"P": P_VELOCITY_IN_KM_PER_S, "S": SHEAR_VELOCITY_IN_KM_PER_S}[wave]
+    travel = distance / VELOCITY[wave]
     arrival = BEFORE_P_IN_S + travel - distance / P_VELOCITY_IN_KM_PER_S
     corner = corner_frequency(rows["magnitude"].to_numpy(), rows["stress_drop_in_bar"].to_numpy())[:, None]
     length = 2 * (1 / corner + np.interp(distance, *PATH_DURATION))
     since = np.maximum(0, np.arange(n_fft) / rate - arrival)
-    peak, end = 0.2, 0.05
-    power = -peak * np.log(end) / (1 + peak * (np.log(peak) - 1))
+    peak = 0.2
+    power = -peak * np.log(0.05) / (1 + peak * (np.log(peak) - 1))
     relative = since / (peak * length)
     window = (relative * np.exp(1 - relative)) ** power
     coda = CODA_SHARE * -np.expm1(-relative) / (1 + since / travel)
@@ -306,20 +283,14 @@ def _envelope(settings, rows, wave, n_fft):
 
 
 def _crust_amplification(frequency_in_hz, rows):
-    """Gain from the source's depth to the half space, (n, f): impedance's root at high frequency, none at low.
-
-    Quarter-wavelength reasoning: waves of 1 Hz reach down into the top kilometre, where the velocity rises fastest.
-    """
+    """Gain from the source's depth to the half space, (n, f): impedance's root at high frequency, none at low."""
     impedance = DENSITIES[1] * rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] / 1000
     gain = np.sqrt(CRUST_DENSITY * SHEAR_VELOCITY_IN_KM_PER_S / impedance)
     return (1 + (gain - 1) * frequency_in_hz / (1 + frequency_in_hz)).astype(np.float32)
 
 
 def _noise_shape(frequency_in_hz, rate):
-    """Amplitude of the ground noise's transform for unit density above 3 Hz; with the microseism's peak at 0.2 Hz.
-
-    In form and level near Peterson's (1993) new high-noise model, above an accelerograph's own floor.
-    """
+    """Amplitude of ground noise, unit density above 3 Hz, in form near Peterson's (1993) new high-noise model."""
     octaves = np.log2(np.maximum(frequency_in_hz, 1e-3) / 0.2)
     town = frequency_in_hz**2 / (frequency_in_hz**2 + 9)
     return (np.sqrt(rate / 2) * (0.3 + 0.7 * town + 0.35 * np.exp(-(octaves**2)))).astype(np.float32)
@@ -327,38 +298,13 @@ def _noise_shape(frequency_in_hz, rate):
 
 def _site_response(settings, frequency_in_hz, rows):
     """(n, 3, f) complex: SH for E and N, P for Z; the profile's stiffness follows the record's own f0."""
-    scale = (rows["record_f0_in_hz"] / rows["site_f0_in_hz"]).to_numpy()
-    ratio = settings.vp_over_vs
+    scale, ratio = (rows["record_f0_in_hz"] / rows["site_f0_in_hz"]).to_numpy(), settings.vp_over_vs
     factor = np.stack([scale * rows["east"], scale * rows["north"], scale * ratio], axis=1)
     velocity = rows["velocity_in_m_per_s"].to_numpy()[:, None] * factor
     half_space = rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] * np.array([1, 1, ratio])
     thickness = rows["thickness_in_m"].to_numpy()[:, None, None]
-    return site_amplification(
-        frequency_in_hz, thickness, velocity[..., None], DENSITIES[0], settings.damping, half_space, DENSITIES[1]
-    ).astype(np.complex64)
-
-
-def _table(settings, rows):
-    rate = settings.sampling_rate_in_hz
-    p_travel = rows["distance_in_km"] / P_VELOCITY_IN_KM_PER_S
-    s_travel = rows["distance_in_km"] / SHEAR_VELOCITY_IN_KM_PER_S
-    start = [t + timedelta(seconds=after - BEFORE_P_IN_S) for t, after in zip(rows["time"], p_travel, strict=True)]
-    columns = ["station", "event", "magnitude", "depth_in_km", "distance_in_km", "vs30_in_m_per_s"]
-    columns += ["station_latitude", "station_longitude", "event_latitude", "event_longitude"]
-    columns += ["stress_drop_in_bar", "site_f0_in_hz", "record_f0_in_hz"]
-    return rows[columns].assign(
-        kind="simulated",
-        source="SIM",
-        samples=settings.n_samples,
-        native_sampling_rate_in_hz=rate,
-        usable_from_hz=LOW_CUT_IN_HZ,
-        usable_to_hz=0.4 * rate,
-        origin_time=[f"{time.isoformat()}Z" for time in rows["time"]],
-        start_time=[f"{time.isoformat()}Z" for time in start],
-        p_arrival_sample=BEFORE_P_IN_S * rate,
-        s_arrival_sample=(BEFORE_P_IN_S + s_travel - p_travel) * rate,
-        quality="",
-    )
+    layer = thickness, velocity[..., None], DENSITIES[0], settings.damping
+    return site_amplification(frequency_in_hz, *layer, half_space, DENSITIES[1]).astype(np.complex64)
 
 
 def _stream(*numbers):
@@ -376,15 +322,3 @@ def _destination(latitude, longitude, distance_in_km, azimuth):
     east = np.sin(azimuth) * np.sin(angle) * np.cos(phi)
     turned = np.arctan2(east, np.cos(angle) - np.sin(phi) * np.sin(reached))
     return np.degrees(reached), longitude + np.degrees(turned)
-
-
-def _hypocentral_distance(table):
-    """Distance in km from the table's coordinates and depths (haversine)."""
-    phi, theta = np.radians(table["station_latitude"]), np.radians(table["event_latitude"])
-    turn = np.radians(table["event_longitude"] - table["station_longitude"])
-    h = np.sin((theta - phi) / 2) ** 2 + np.cos(phi) * np.cos(theta) * np.sin(turn / 2) ** 2
-    return np.hypot(2 * EARTH_RADIUS_IN_KM * np.arcsin(np.sqrt(h)), table["depth_in_km"])
-
-
-def _epicentral_distance(distance_in_km, depth_in_km):
-    return np.sqrt(distance_in_km**2 - depth_in_km**2)

@@ -9,65 +9,68 @@ import math
 
 import torch
 
-# ln of a Rayleigh amplitude of unit power, as any bin of noise has: its mean and its standard deviation
-RAYLEIGH_LN_MEAN = -0.5772156649015329 / 2
-RAYLEIGH_LN_STD = math.pi / math.sqrt(24)
-# the first and the last bin are real: ln |N(0, 1)|
-REAL_LN_MEAN = RAYLEIGH_LN_MEAN - math.log(2) / 2
-REAL_LN_STD = math.pi / math.sqrt(8)
+# mean and standard deviation of the ln of a Rayleigh amplitude of unit power, as any bin of noise has
+RAYLEIGH_LN = -0.5772156649015329 / 2, math.pi / math.sqrt(24)
+REAL_LN = RAYLEIGH_LN[0] - math.log(2) / 2, math.pi / math.sqrt(8)  # ln |N(0, 1)|: the first and the last bin
+WINDOWS = {"hann": torch.hann_window, "mismatched": torch.ones}
+FLOOR = 1e-6  # (cm/s²)², of a power before its logarithm is taken
+
+
+def unit(n_fft, device=None):
+    """Amplitude that white noise of standard deviation 1 has (root mean square) under the Hann window."""
+    return torch.hann_window(n_fft, device=device).norm()
 
 
 def transform(x, n_fft, hop, window="hann"):
     """Complex spectrogram (..., bins, frames) of x (..., time); zeros outside, frame m centred on sample m · hop.
 
-    window="mismatched" is the public CGM-GM code's analysis: no window, though the inversion assumes Hann's.
-    ValueError for another window.
+    window: "hann", or "mismatched" as in the public CGM-GM code, no window though the inversion assumes Hann's.
     """
-    if window not in ("hann", "mismatched"):
-        raise ValueError(f"window must be 'hann' or 'mismatched', not {window!r}")
-    hann = torch.hann_window(n_fft, device=x.device)
-    own = hann if window == "hann" else torch.ones_like(hann)
-    flat = x.reshape(-1, x.shape[-1])
-    z = torch.stft(flat, n_fft, hop, window=own, center=True, pad_mode="constant", return_complex=True)
-    return z.reshape(*x.shape[:-1], *z.shape[1:]) / hann.square().sum().sqrt()
+    if window not in WINDOWS:
+        raise ValueError(f"window must be {' or '.join(map(repr, WINDOWS))}, not {window!r}")
+    own = WINDOWS[window](n_fft, device=x.device)
+    z = torch.stft(x.reshape(-1, x.shape[-1]), n_fft, hop, window=own, pad_mode="constant", return_complex=True)
+    return z.reshape(*x.shape[:-1], *z.shape[1:]) / unit(n_fft, x.device)
 
 
-def inverse(z, n_fft, hop, n_samples):
-    """Wave (..., time) whose Hann spectrogram is nearest to z (..., bins, frames) in least squares."""
+def inverse(z, n_fft, hop, n_samples, scale=None):
+    """Wave (..., time) whose Hann spectrogram is nearest to z (..., bins, frames) in least squares; scale else unit."""
     hann = torch.hann_window(n_fft, device=z.device)
-    flat = z.reshape(-1, *z.shape[-2:]) * hann.square().sum().sqrt()
-    x = torch.istft(flat, n_fft, hop, window=hann, center=True, length=n_samples)
+    z = z * (hann.norm() if scale is None else scale)
+    x = torch.istft(z.reshape(-1, *z.shape[-2:]), n_fft, hop, window=hann, length=n_samples)
     return x.reshape(*z.shape[:-2], n_samples)
 
 
-def griffin_lim(amplitude, start, n_fft, hop, n_samples, iterations=32, momentum=0.5):
-    """Wave (..., time) whose spectrogram has nearly ``amplitude`` (..., bins, frames); all waves at once.
-
-    start: complex (..., bins, frames), of which only the phase is used; the same start gives the same wave.
-    """
+def griffin_lim(amplitude, start, n_fft, hop, n_samples, iterations):
+    """Wave (..., time) whose spectrogram has nearly ``amplitude`` (..., bins, frames), begun at ``start``'s phase."""
     current = torch.polar(amplitude, start.angle())
     previous = torch.zeros_like(current)
     for _ in range(iterations):
-        found = transform(inverse(current, n_fft, hop, n_samples), n_fft, hop)
-        ahead = found - momentum / (1 + momentum) * previous
-        current, previous = torch.polar(amplitude, ahead.angle()), found
+        consistent = transform(inverse(current, n_fft, hop, n_samples), n_fft, hop)
+        ahead = consistent - 0.5 / (1 + 0.5) * previous  # momentum 0.5
+        current, previous = torch.polar(amplitude, ahead.angle()), consistent
     return inverse(current, n_fft, hop, n_samples)
 
 
-def ln_mean(n_bins, device=None):
-    """(bins, 1): mean of ln amplitude of noise of unit power, by which a mean log amplitude underrates the power."""
-    return _by_bin(n_bins, RAYLEIGH_LN_MEAN, REAL_LN_MEAN, device)
+def ln_of_noise(n_bins, device=None):
+    """(mean, standard deviation) of ln amplitude of noise of unit power, (bins, 1) each."""
+    values = torch.tensor(RAYLEIGH_LN, device=device).repeat(n_bins, 1)
+    values[0] = values[-1] = torch.tensor(REAL_LN, device=device)
+    return values.split(1, 1)
 
 
-def ln_std(n_bins, device=None):
-    """(bins, 1): standard deviation of ln amplitude of noise."""
-    return _by_bin(n_bins, RAYLEIGH_LN_STD, REAL_LN_STD, device)
+def ln_octave_power(log_amplitude):
+    """(batch, component, bin) ln of the power over all frames and an octave about the bin of (…, bin, frame)."""
+    n_bins, device = log_amplitude.shape[2], log_amplitude.device
+    place = torch.arange(n_bins, device=device).clamp_min(0.5)
+    octave = ((place / place[:, None]).log2().abs() <= 0.5).float()
+    return ((2 * log_amplitude).logsumexp(3)[:, :, None] + octave.log()).logsumexp(3)
 
 
-def generator(*parts):
-    """torch.Generator of one record: follows from ``parts`` alone, so that the batch around it does not matter."""
-    digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
+def generators(names):
+    """A torch.Generator for each name (tuple): it follows from that alone, so that no record depends on its batch."""
+    digests = (hashlib.blake2b("|".join(map(str, name)).encode(), digest_size=8).digest() for name in names)
+    return [torch.Generator().manual_seed(int.from_bytes(digest) >> 1) for digest in digests]
 
 
 def normal(generators, *shape):
@@ -75,7 +78,36 @@ def normal(generators, *shape):
     return torch.stack([torch.randn(shape, generator=own) for own in generators])
 
 
-def _by_bin(n_bins, inner, outer, device):
-    values = torch.full((n_bins, 1), inner, device=device)
-    values[0] = values[-1] = outer
-    return values
+# --- what a generated spectrogram should share with the recorded one: each term takes the power of two spectrograms
+# (batch, component, bin, frame) and the seconds from frame to frame, and gives a mean squared difference of logarithms
+
+
+def spectral(power, truth, seconds):
+    """Fourier spectrum: power over the whole record, a bin."""
+    return _ln_difference(power.sum(3) * seconds, truth.sum(3) * seconds)
+
+
+def envelope(power, truth, seconds):
+    """Amplitude modulation: power over all bins, a frame."""
+    return _ln_difference(power.sum(2) * seconds, truth.sum(2) * seconds)
+
+
+def duration(power, truth, seconds):
+    """Significant duration D5-95 of the horizontals' energy (of the one component, where there is one)."""
+    return _ln_difference(significant(power, seconds), significant(truth, seconds))
+
+
+def significant(power, seconds):
+    """(batch,) seconds between 5 % and 95 % of the energy; linear within a frame, so it has a gradient."""
+    energy = power[:, :2].sum((1, 2))  # (batch, frame)
+    share = energy.cumsum(1) / energy.sum(1, keepdim=True)
+    reached = []
+    for level in (0.05, 0.95):
+        after = (share < level).sum(1, keepdim=True).clamp(1, share.shape[1] - 1)
+        above, below = share.gather(1, after), share.gather(1, after - 1)
+        reached.append((after + (level - above) / (above - below).clamp_min(1e-9)).squeeze(1))
+    return (reached[1] - reached[0]) * seconds
+
+
+def _ln_difference(value, truth):
+    return ((value + FLOOR).log() - (truth + FLOOR).log()).square().mean()

@@ -1,10 +1,13 @@
-"""Artefacts of a run: each stage leaves one folder, built once and rebuilt when what it depends on changes.
+"""Artefacts of a run: a stage leaves one folder, built once, and built anew when what it rests on changes.
 
-A stage's key is a hash of its settings, its inputs' keys and the source of the modules that make it. It is built in
-a folder of its own and moved into place whole, so an interrupted run leaves the last good artefact; the half-built
-folder stays where the builder can resume from it.
+A stage's key follows from its settings (by value), its inputs' keys, and the source of the modules that its build
+function names and of all that these import; nothing is listed by hand. What is left is checksummed, so that a changed
+or damaged file is built anew instead of being believed. A stage is built in a folder of its own and moved into place
+whole: an interrupted run leaves the last good artefact, and a second process that wants the same waits for it.
 """
 
+import ast
+import fcntl
 import hashlib
 import inspect
 import json
@@ -12,109 +15,251 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+PACKAGE = Path(__file__).resolve().parent
+# what a stage does not rest on as code: the study hands things out; settings enter the key by value
+BY_VALUE = {"study", "dataset", "config"}
+MANIFEST = "artefact.json"
 
 
-class Store:
-    """Artefacts under ``folder``; nothing is created before the first one is built."""
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One artefact under ``folder``: what ``build(folder)`` leaves, as ``load(folder)`` gives it.
 
-    def __init__(self, folder):
-        self.folder = Path(folder)
+    settings: a tuple of what JSON can hold, and dataclasses; inputs: Stages; with ``resumable`` an interrupted build
+    finds its own files again, else it starts from an empty folder and leaves none behind on failure.
+    """
 
-    def cached(self, stage, key, build, load, resumable=False):
-        """``load(folder)`` of stage ``stage``, after ``build(folder)`` if what stands there has another key.
+    run: Path
+    name: str
+    build: object
+    load: object
+    settings: tuple = ()
+    inputs: tuple = ()
+    resumable: bool = False
 
-        With ``resumable`` an interrupted build finds its own files again; else it starts from an empty folder and
-        leaves none behind on failure.
-        """
-        place = self.folder / stage
-        found = self._key(stage)
-        if found != key:
-            if found is not None:
-                print(f"{stage}: settings, inputs or code have changed, building it anew", file=sys.stderr)
-            begun = time.monotonic()
-            building = self.building(stage, key)
-            if building.exists() and not resumable:
-                shutil.rmtree(building)
-            building.mkdir(parents=True, exist_ok=True)
+    @property
+    def folder(self):
+        return self.run / self.name
+
+    @cached_property
+    def key(self):
+        """Twelve hexadecimal digits that change with what the stage rests on."""
+        return key_of(self.name, self.settings, [each.key for each in self.inputs], code_of(modules_of(self.build)))
+
+    @property
+    def building(self):
+        """Folder in which the stage is built, and from which a resumable one goes on."""
+        return self.run / f".building-{self.name}-{self.key}"
+
+    @cached_property
+    def value(self):
+        """The artefact, built now if it is missing, of another key, or damaged; whoever else wants it waits."""
+        if (problem := self.problem()) is None:
             try:
-                build(building)
-            except BaseException:
-                if not resumable:
-                    shutil.rmtree(building, ignore_errors=True)
-                    self._remove_if_empty()
-                raise
-            write_json(building / "artefact.json", {"key": key, "seconds": round(time.monotonic() - begun, 1)})
-            if place.exists():
-                shutil.rmtree(place)
-            os.replace(building, place)
-        return load(place)
+                return self.load(self.folder)
+            except Exception as error:
+                problem = f"it cannot be loaded ({type(error).__name__})"
+        locks = self.run / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with open(locks / self.name, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.problem() is not None or problem.startswith("it cannot"):
+                if self.folder.exists():
+                    print(f"{self.name}: {problem}, building it anew", file=sys.stderr)
+                self._make()
+        return self.load(self.folder)
 
-    def building(self, stage, key):
-        """Folder in which a stage is built, and from which a resumable one goes on."""
-        return self.folder / f".building-{stage}-{key}"
+    def problem(self):
+        """Why what stands cannot be used, None where it can."""
+        manifest = _manifest(self.folder)
+        if manifest.get("key") == self.key:
+            return None if manifest["files"] == checksums(self.folder) else "a file of it was changed or is missing"
+        return "settings, inputs or code have changed" if manifest else "it is not complete"
 
-    def manifest(self):
-        """{stage: {"key", "seconds"}} of what stands."""
-        return {
-            path.parent.name: json.loads(path.read_text())
-            for path in sorted(self.folder.glob("*/artefact.json"))
-            if not path.parent.name.startswith(".")
-        }
-
-    def _key(self, stage):
+    def _make(self):
+        for each in self.inputs:  # also one that the build does not ask for: without it this stage would count as stale
+            _ = each.value if each.problem() is not None else None
+        begun, place, modules = time.monotonic(), self.building, modules_of(self.build)
+        if place.exists() and not self.resumable:
+            shutil.rmtree(place)
+        place.mkdir(parents=True, exist_ok=True)
         try:
-            return json.loads((self.folder / stage / "artefact.json").read_text())["key"]
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
-            return None
+            self.build(place)
+        except BaseException:
+            if not self.resumable:
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        manifest = {"key": self.key, "seconds": round(time.monotonic() - begun, 1), "files": checksums(place)}
+        manifest |= {"inputs": {os.path.relpath(each.folder, self.run): each.key for each in self.inputs}}
+        manifest |= {"settings": [key_of(part) for part in self.settings], "modules": modules, "code": code_of(modules)}
+        write_json(place / MANIFEST, manifest)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        os.replace(place, self.folder)
 
-    def _remove_if_empty(self):
-        try:
-            self.folder.rmdir()
-        except OSError:
-            return
+
+def _manifest(folder):
+    """Content of the manifest in ``folder``, {} where there is none that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return manifest if manifest.keys() >= {"key", "files", "inputs", "settings", "modules", "code"} else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
-def key_of(*parts, modules=()):
-    """Twelve hexadecimal digits of SHA-256 over settings and the source of modules or packages."""
-    digest = hashlib.sha256(json.dumps([_plain(part) for part in parts], sort_keys=True, default=str).encode())
-    for module in modules:
-        file = Path(inspect.getfile(module))
-        files = sorted(file.parent.glob("*.py")) if hasattr(module, "__path__") else [file]
-        for each in files:
-            digest.update(each.read_bytes())
-    return digest.hexdigest()[:12]
+def standing(run):
+    """{folder: manifest} of the artefacts of a run that are valid: made by the code that stands now, from inputs that
+    are valid themselves."""
+    manifests, valid = {}, {}
+
+    def is_valid(folder):
+        if folder not in valid:
+            made = manifests[folder] = _manifest(folder)
+            valid[folder] = bool(made) and made["code"] == code_of(made["modules"])
+            for path, key in made["inputs"].items() if valid[folder] else ():
+                other = Path(os.path.normpath(run / path))
+                valid[folder] &= is_valid(other) and manifests[other]["key"] == key
+        return valid[folder]
+
+    return {
+        path.parent: manifests[path.parent] for path in sorted(run.glob(f"[!.]*/{MANIFEST}")) if is_valid(path.parent)
+    }
+
+
+def key_of(*parts):
+    """Twelve hexadecimal digits of SHA-256 over settings."""
+    text = json.dumps([plain(part) for part in parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def folder_key(folder):
     """Key of a folder of input files: names, sizes and times of change."""
-    entries = []
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file():
-            stat = path.stat()
-            entries.append((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns))
-    return key_of(entries)
+    paths = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return key_of([(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths])
+
+
+def checksums(folder):
+    """{file: checksum} of an artefact's files, the manifest left out."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    return {
+        str(path.relative_to(folder)): _checksum(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths
+    }
+
+
+@cache
+def _checksum(path, _size, _modified):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+
+
+# ---- the code that a stage rests on ----
+
+
+def modules_of(build):
+    """Names of the package's modules that a function's module and the names in its body lead to, sorted.
+
+    A name counts where it stands for a module of the package, or for a function or class that one defines; so does
+    what a closure holds. All that these modules import counts too (inside functions as well), except BY_VALUE.
+    """
+    reached, left = set(), {_own(build.__module__)} | {_own(name) for name in _named(build)}
+    while left:
+        name = left.pop()
+        if name and name not in reached and name.removeprefix("tsgen.") not in BY_VALUE:
+            reached.add(name)
+            left |= set(_imports(name))
+    return sorted(reached)
+
+
+def code_of(modules):
+    """Digest of the source of modules, given by name; another where one no longer exists."""
+    digest = hashlib.sha256()
+    for name in modules:
+        digest.update(name.encode() + (_source(name) or b""))
+    return digest.hexdigest()[:12]
+
+
+def _named(build):
+    """Modules of what the body of a function, and functions inside it, name."""
+    outside = inspect.getclosurevars(build).nonlocals
+    names, codes = set(), [build.__code__]
+    while codes:
+        code = codes.pop()
+        names |= set(code.co_names) | set(code.co_freevars)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    for value in (outside.get(name, build.__globals__.get(name)) for name in names):
+        if isinstance(value, ModuleType):
+            yield value.__name__
+        elif isinstance(value, (FunctionType, type)):
+            yield value.__module__
+            if isinstance(value, FunctionType) and value.__module__ == build.__module__ and value is not build:
+                yield from _named(value)
+
+
+def _own(name):
+    return name if name == "tsgen" or name.startswith("tsgen.") else ""
+
+
+def _path(name):
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _source(name):
+    path = _path(name)
+    return _read(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@cache
+def _read(path, _modified):
+    return path.read_bytes()
+
+
+@cache
+def _imports(name):
+    """Names of the package's modules that a module imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(_source(name))):
+        if isinstance(node, ast.Import):
+            found |= {_own(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and _own(node.module or ""):
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {each for each in found if each and _path(each).exists()}
+
+
+# ---- writing ----
+
+
+def write_atomically(path, write):
+    """``write(temporary path)``, then move into place: a kill leaves the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path, value):
     """Write JSON, moved into place whole; NaN becomes null."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    temporary.write_text(json.dumps(_plain(value), indent=1) + "\n")
-    os.replace(temporary, path)
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(plain(value), indent=1) + "\n"))
 
 
-def _plain(value):
+def plain(value):
+    """``value`` as JSON holds it: dataclasses as dicts with their type, arrays as lists, NaN as None."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {"type": type(value).__name__} | _plain(asdict(value))
+        return {"type": type(value).__name__} | plain(asdict(value))
     if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and value != value:
-        return None
-    return value
+        return plain(value.tolist())
+    return None if isinstance(value, float) and value != value else value

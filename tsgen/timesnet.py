@@ -7,8 +7,7 @@ names are those of the authors' released checkpoint, so its tensors load as they
 
 import pickle
 import re
-from collections import Counter
-from contextlib import contextmanager
+from collections import Counter, defaultdict
 
 import numpy as np
 import torch
@@ -16,16 +15,23 @@ import torch.nn.functional as F
 from torch import distributed, nn
 
 from tsgen.config import TimesNetSettings
+from tsgen.model import StationModel, evaluation, gathered, joined, standardise, waveforms_of
 
-EPSILON = 1e-5  # inside the root of the standardisation, as released
 NEGLIGIBLE = torch.finfo(torch.float32).eps ** 2  # a branch of less weight changes no digit of the sum: left out
+KERNEL = r"^model\.(\d+)\.conv\.{}\.kernels\.(\d+)\.weight$"
+SHOWN = {  # sizes that a released tensor shows, by its name
+    KERNEL.format("0"): ("d_ff", "n_in"),
+    KERNEL.format("2"): ("d_model", "d_ff"),
+    r"enc_embedding\.position_embedding": ("", "n_samples", "d_model"),
+    r"enc_embedding\.value_embedding\.weight|layer_norm\.weight": ("d_model",),
+}
+KINDS = ("latents", "means", "stdev")  # arrays of a station in the released bank
 
 
 class InceptionBlock(nn.Module):
     """Mean of n_kernels convolutions of sizes 1, 3, … with 'same' padding, computed as one convolution.
 
-    A mean of convolutions is the convolution with the mean of the zero-padded kernels: exact, and 121 taps instead of
-    286 at six kernels. Parameters stay per kernel, as released.
+    Exact, the kernels being zero-padded; 121 taps instead of 286 at six. Parameters stay per kernel, as released.
     """
 
     def __init__(self, n_in, n_out, n_kernels):
@@ -37,9 +43,9 @@ class InceptionBlock(nn.Module):
 
     def fused(self):
         """Weight (out, in, K, K) and bias (out,) of the one convolution."""
-        reach = len(self.kernels) - 1
-        padded = [F.pad(kernel.weight, (reach - j,) * 4) for j, kernel in enumerate(self.kernels)]
-        return sum(padded) / len(padded), sum(kernel.bias for kernel in self.kernels) / len(padded)
+        n = len(self.kernels)
+        weight = sum(F.pad(kernel.weight, (n - 1 - j,) * 4) for j, kernel in enumerate(self.kernels))
+        return weight / n, sum(kernel.bias for kernel in self.kernels) / n
 
     def forward(self, maps, fused=None):
         """(B, in, H, W) -> (B, out, H, W); ``fused`` spares the summing where several maps share the block."""
@@ -58,32 +64,33 @@ class TimesBlock(nn.Module):
         super().__init__()
         self.top_k = settings.top_k
         d, d_ff, kernels = settings.d_model, settings.d_ff, settings.n_kernels
-        self.conv = nn.Sequential(
-            InceptionBlock(d + settings.n_stations, d_ff, kernels), nn.GELU(), InceptionBlock(d_ff, d, kernels)
-        )
+        first = InceptionBlock(d + settings.n_stations, d_ff, kernels)
+        self.conv = nn.Sequential(first, nn.GELU(), InceptionBlock(d_ff, d, kernels))
 
     def periods(self, x, shared):
         """Periods in samples and softmax weights, both (B, k), of x (B, T, d).
 
-        ``shared``: one choice from the mean amplitude of the batch (over all processes of a distributed run), as
-        published; else each record's own. The latter in float64, so that no neighbour's rounding tips a near tie.
+        ``shared``: one choice from the mean amplitude of the batch (over all processes, so that two half batches fold
+        like one whole), as published; else each record's own, in float64: no neighbour's rounding tips a near tie.
         """
         spectrum = torch.fft.rfft(x.float() if shared else x.double(), dim=1)  # (B, T // 2 + 1, d)
         amplitude = spectrum.abs().mean(-1)  # (B, T // 2 + 1)
         ranked = amplitude.detach().clone()
         ranked[:, 0] = 0.0
         if shared:
-            ranked = _mean_over_processes(ranked).expand(len(x), -1)
+            total = torch.cat([ranked.sum(0), ranked.new_tensor([len(x)])])
+            if joined():
+                distributed.all_reduce(total)
+            ranked = (total[:-1] / total[-1]).expand(len(x), -1)
         frequency = ranked.topk(self.top_k, dim=1).indices.clamp(min=1)  # (B, k)
-        weight = amplitude.gather(1, frequency).softmax(1).to(x.dtype)
-        return x.shape[1] // frequency, weight
+        return x.shape[1] // frequency, amplitude.gather(1, frequency).softmax(1).to(x.dtype)
 
     def forward(self, x, onehot=None, shared=False):
         """x (B, T, d), onehot (B, S) or None for zeros -> (B, T, d)."""
         periods, weight = self.periods(x, shared)
         fused = self.conv[0].fused(), self.conv[2].fused()
         total = x
-        for period in periods.unique().tolist():  # a period found twice is one branch with both weights: exact
+        for period in periods.unique().tolist():  # a repeated period is one branch with both weights: exact
             share = (weight * (periods == period)).sum(1)[:, None, None]  # (B, 1, 1)
             rows = (share[:, 0, 0] > NEGLIGIBLE).nonzero()[:, 0]
             if len(rows) == len(x):
@@ -107,17 +114,7 @@ class TimesBlock(nn.Module):
             maps = torch.cat([maps, onehot[:, None, None, :].expand(*maps.shape[:3], -1)], dim=3)
         maps = maps.permute(0, 3, 1, 2)  # (B, d + S, rows, period): channels-last in memory, so nothing is copied
         maps = self.conv[2](self.conv[1](self.conv[0](maps, first)), second).permute(0, 2, 3, 1)
-        if aside:
-            maps = maps.transpose(1, 2)
-        return maps.reshape(n, n_rows * period, d)[:, :n_samples]
-
-
-def _mean_over_processes(amplitude):
-    """Mean (1, F) of the rows of all processes' amplitudes (B, F), so that two half batches fold like one whole."""
-    total = torch.cat([amplitude.sum(0), amplitude.new_tensor([len(amplitude)])])
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(total)
-    return (total[:-1] / total[-1])[None]
+        return (maps.transpose(1, 2) if aside else maps).reshape(n, n_rows * period, d)[:, :n_samples]
 
 
 class Embedding(nn.Module):
@@ -133,16 +130,14 @@ class Embedding(nn.Module):
         return self.dropout(self.value_embedding(x) + self.position_embedding)
 
 
-class TimesNetGen(nn.Module):
+class TimesNetGen(StationModel):
     """The generator's encoder and decoder. ``settings.n_stations`` = 0 is the released, unconditioned form."""
 
     name = "timesnet"
     mixed_precision = True  # bf16 autocast in training on CUDA; the FFT and the standardisation stay in float32
 
     def __init__(self, settings):
-        super().__init__()
-        self.settings = settings
-        self.stations = ()  # names in one-hot order
+        super().__init__(settings)
         self.enc_embedding = Embedding(settings)
         self.model = nn.ModuleList(TimesBlock(settings) for _ in range(settings.n_blocks))
         self.layer_norm = nn.LayerNorm(settings.d_model)
@@ -155,22 +150,23 @@ class TimesNetGen(nn.Module):
         ``station``: long (B,), -1 for none; None is none for all. ``shared``: periods of the batch mean, as published;
         default in training mode. Otherwise each record is folded at its own periods and gets what it gets alone.
         """
-        if x.ndim != 3 or x.shape[1:] != (self.settings.n_samples, 3):
-            raise ValueError(f"records of shape (batch, {self.settings.n_samples}, 3) expected, not {tuple(x.shape)}")
-        shared = self.training if shared is None else shared
+        self._expect("records", x, 3)
         onehot = self._onehot(station, x.dtype)
-        standardised, mean, std = standardise(x)
+        standardised, mean, std = standardise(x, 1)
         z = self.enc_embedding(standardised)
         for block in self.model:
-            z = self.layer_norm(block(z, onehot, shared))
+            z = self.layer_norm(block(z, onehot, self.training if shared is None else shared))
         return z, mean, std
 
     def decode(self, z, mean, std):
         """z (B, T, d), mean and std (B, 1, 3) or (B, 3) -> (B, T, 3) in cm/s²."""
-        expected = (self.settings.n_samples, self.settings.d_model)
-        if z.shape[1:] != expected:
-            raise ValueError(f"latents of shape (batch, {expected[0]}, {expected[1]}) expected, not {tuple(z.shape)}")
+        self._expect("latents", z, self.settings.d_model)
         return self.projection(z) * std.reshape(-1, 1, 3) + mean.reshape(-1, 1, 3)
+
+    def _expect(self, what, x, width):
+        if x.ndim != 3 or x.shape[1:] != (self.settings.n_samples, width):
+            shape = f"(batch, {self.settings.n_samples}, {width})"
+            raise ValueError(f"{what} of shape {shape} expected, not {tuple(x.shape)}")
 
     def _onehot(self, station, dtype):
         if station is None or self.settings.n_stations == 0:
@@ -181,23 +177,15 @@ class TimesNetGen(nn.Module):
         """Softmax weights (n_blocks, B, k) of each record's branches; near 1 where one period decides alone."""
         onehot, weights = self._onehot(station, x.dtype), []
         with evaluation(self):
-            z = self.enc_embedding(standardise(x)[0])
+            z = self.enc_embedding(standardise(x, 1)[0])
             for block in self.model:
                 weights.append(block.periods(z, shared=False)[1])
                 z = self.layer_norm(block(z, onehot))
         return torch.stack(weights)
 
-    # --- what train.fit asks of a model
-
-    def station_index(self, records):
-        """Position (n,) of each record's station in ``stations``, -1 where it is none of them."""
-        order = {station: i for i, station in enumerate(self.stations)}
-        return torch.tensor([order.get(station, -1) for station in records.table["station"]], dtype=torch.long)
-
     def training_arrays(self, records):
         """x (n, T, 3) float32, a view of one (n, 3, T) copy, and station (n,) long."""
-        waveforms = torch.from_numpy(np.array(records.waveforms, dtype=np.float32))
-        return waveforms.transpose(1, 2), self.station_index(records)
+        return waveforms_of(records).transpose(1, 2), self.station_index(records)
 
     def loss(self, batch, phase, progress, settings):
         """Mean squared reconstruction error, of the standardised record or ("raw", as released) in (cm/s²)²."""
@@ -205,7 +193,7 @@ class TimesNetGen(nn.Module):
         z, _, std = self.encode(x, station if phase == 1 else None)
         if phase == 1 and self.training:
             z = z + self.latent_std * torch.randn_like(z)
-        error = self.projection(z) - standardise(x)[0]
+        error = self.projection(z) - standardise(x, 1)[0]
         return (error * std if settings.loss == "raw" else error).square().mean()
 
     def end_of_phase(self, phase, records, settings):
@@ -216,8 +204,7 @@ class TimesNetGen(nn.Module):
 
     def encode_records(self, records, batch_size=32):
         """z (n, T, d), mean (n, 1, 3), std (n, 1, 3) of Records, on the CPU; the same whatever the batch."""
-        parts = [[part.cpu() for part in encoded] for encoded in self._encoded(records, batch_size)]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return gathered(self._encoded(records, batch_size))
 
     def reconstruct(self, records, batch_size=32):
         """Waveforms (n, 3, T) float32 in cm/s²: every record encoded and decoded."""
@@ -226,46 +213,19 @@ class TimesNetGen(nn.Module):
         return torch.cat(parts).transpose(1, 2).contiguous().numpy()
 
     def _encoded(self, records, batch_size):
-        """(z, mean, std) of one batch after another, in evaluation mode and without gradient."""
-        device, stations = self.layer_norm.weight.device, self.station_index(records)
-        for start in range(0, len(records), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(records)))
-            x = torch.from_numpy(np.array(records.take(rows).waveforms, dtype=np.float32)).transpose(1, 2)
+        """Yield (z, mean, std) of one batch after another, in evaluation mode and without gradient."""
+        for _, waveforms, station in self.batches(records, batch_size):
             with evaluation(self):
-                encoded = self.encode(x.to(device), stations[rows].to(device))
+                encoded = self.encode(waveforms.transpose(1, 2), station)
             yield encoded
-
-
-def standardise(x):
-    """(x - mean) / std, mean (B, 1, 3) and std (B, 1, 3) over time of each record and channel of x (B, T, 3)."""
-    mean = x.mean(1, keepdim=True)
-    std = (x.var(1, keepdim=True, correction=0) + EPSILON).sqrt()
-    return (x - mean) / std, mean, std
-
-
-@contextmanager
-def evaluation(model):
-    """Evaluation mode without gradient, and full float32 convolutions on CUDA; the mode before returns after."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield model
-    finally:
-        model.train(training)
 
 
 def parameter_count(settings):
     """Number of parameters that ``settings`` give, by hand: 38,260,355 for the released form at the paper setting."""
-    d, d_ff, n = settings.d_model, settings.d_ff, settings.n_kernels
-    taps = sum((2 * j + 1) ** 2 for j in range(n))
-    first = taps * (d + settings.n_stations) * d_ff + n * d_ff
-    second = taps * d_ff * d + n * d
-    embedding = 3 * d + d + settings.n_samples * d
-    return embedding + settings.n_blocks * (first + second) + 2 * d + 3 * d + 3
-
-
-# --- what the authors released
+    s, d = settings, settings.d_model
+    taps = sum((2 * j + 1) ** 2 for j in range(s.n_kernels))
+    block = taps * (2 * d + s.n_stations) * s.d_ff + s.n_kernels * (s.d_ff + d)
+    return (4 + s.n_samples) * d + s.n_blocks * block + 2 * d + 3 * (d + 1)
 
 
 def load_released(checkpoint, top_k=2):
@@ -275,19 +235,15 @@ def load_released(checkpoint, top_k=2):
     the objects that ``weights_only=True`` refuses and what to do about them.
     """
     state = _read_checkpoint(checkpoint)
-    settings = _sizes(state, top_k)
-    model = TimesNetGen(settings)
+    model = TimesNetGen(_sizes(state, top_k))
     expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items() if name != "latent_std"}
-    problems = [f"missing: {name} {shape}" for name, shape in expected.items() if name not in found]
-    problems += [f"unexpected: {name} {shape}" for name, shape in found.items() if name not in expected]
-    problems += [
-        f"misshapen: {name} is {found[name]}, expected {shape}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
+    given = {name: tuple(tensor.shape) for name, tensor in state.items() if name != "latent_std"}
+    problems = [f"missing: {n} {shape}" for n, shape in expected.items() if n not in given]
+    problems += [f"unexpected: {n} {shape}" for n, shape in given.items() if n not in expected]
+    both = [n for n in expected if n in given and given[n] != expected[n]]
+    problems += [f"misshapen: {n} is {given[n]}, expected {expected[n]}" for n in both]
     if problems:
-        raise ValueError(f"{checkpoint} does not fit TimesNet-Gen ({settings}):\n  " + "\n  ".join(problems))
+        raise ValueError(f"{checkpoint} does not fit TimesNet-Gen ({model.settings}):\n  " + "\n  ".join(problems))
     model.load_state_dict({"latent_std": model.latent_std} | state)
     return model.eval()
 
@@ -300,9 +256,7 @@ def _read_checkpoint(checkpoint):
         refused = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(checkpoint))
         raise ValueError(
             f"{checkpoint} holds objects other than tensors ({refused or error}), which weights_only=True refuses. "
-            "If you trust the file, allow them: with torch.serialization.safe_globals([...]): load_released(...); or "
-            "save its model_state_dict alone: torch.save({'model_state_dict': torch.load(path, weights_only=False)"
-            "['model_state_dict']}, new_path)"
+            "If you trust the file, allow them: with torch.serialization.safe_globals([...]): load_released(...)"
         ) from error
     state = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
@@ -313,68 +267,51 @@ def _read_checkpoint(checkpoint):
 
 def _sizes(state, top_k):
     """TimesNetSettings by majority over all tensors that show a size, so that one odd tensor is named, not obeyed."""
-    votes = {size: Counter() for size in ("n_samples", "d_model", "d_ff", "n_in")}
-    blocks, kernels = {0}, {0}
-
-    def vote(tensor, *sizes):
-        if tensor.ndim >= len(sizes):
-            for size, value in zip(sizes, tensor.shape, strict=False):
-                if size:
-                    votes[size][value] += 1
-
+    votes = defaultdict(Counter)
     for name, tensor in state.items():
-        if found := re.fullmatch(r"model\.(\d+)\.conv\.([02])\.kernels\.(\d+)\.weight", name):
-            blocks.add(int(found[1]))
-            kernels.add(int(found[3]))
-            vote(tensor, *(("d_ff", "n_in") if found[2] == "0" else ("d_model", "d_ff")))
-        elif name == "enc_embedding.position_embedding":
-            vote(tensor, None, "n_samples", "d_model")
-        elif name in ("enc_embedding.value_embedding.weight", "layer_norm.weight"):
-            vote(tensor, "d_model")
-    best = {size: count.most_common(1)[0][0] if count else 1 for size, count in votes.items()}
+        for pattern, sizes in SHOWN.items():
+            if re.fullmatch(pattern, name) and tensor.ndim >= len(sizes):
+                for size, value in zip(sizes, tensor.shape, strict=False):
+                    votes[size][value] += 1
+    best = {size: max(votes[size], key=votes[size].get, default=1) for size in ("n_samples", "d_model", "d_ff", "n_in")}
     n_stations = max(best.pop("n_in") - best["d_model"], 0)
-    return TimesNetSettings(
-        **best, n_kernels=max(kernels) + 1, n_blocks=max(blocks) + 1, top_k=top_k, n_stations=n_stations
-    )
+    numbers = re.findall(KERNEL.format("[02]"), "\n".join(state), re.MULTILINE)
+    n_blocks, n_kernels = (np.array(numbers, int).reshape(-1, 2).max(0, initial=0) + 1).tolist()
+    return TimesNetSettings(**best, n_kernels=n_kernels, n_blocks=n_blocks, top_k=top_k, n_stations=n_stations)
 
 
 class ReleasedBank:
     """The authors' latent bank (npz: latents_, means_ and stdev_{station}), one station in memory at a time."""
 
     def __init__(self, path):
-        self.path = path
-        self._station, self._arrays = None, None
+        self.path, self._kept = path, (None, None)
         with np.load(path, allow_pickle=False) as bank:
             names = set(bank.files)
         self.stations = sorted(name.removeprefix("latents_") for name in names if name.startswith("latents_"))
         if not self.stations:
             raise ValueError(f"{path} is no latent bank: no array latents_STATION among {', '.join(sorted(names))}")
-        wanted = {f"{kind}_{station}" for kind in ("means", "stdev") for station in self.stations}
-        if missing := sorted(wanted - names):
+        if missing := sorted({f"{kind}_{station}" for kind in KINDS for station in self.stations} - names):
             raise ValueError(f"{path} lacks {', '.join(missing)}")
 
     def latents(self, station):
         """Latents (n, T, d), means (n, 1, 3) and stds (n, 1, 3) of one station, float32 tensors."""
         if station not in self.stations:
             raise ValueError(f"station {station!r} is not in {self.path}; it has {', '.join(self.stations)}")
-        if station != self._station:
+        if station != self._kept[0]:
+            arrays, plain = [], "which are not loaded; save it again as plain float arrays"
             with np.load(self.path, allow_pickle=False) as bank:
-                arrays = [self._array(bank, f"{kind}_{station}") for kind in ("latents", "means", "stdev")]
+                for kind in KINDS:
+                    try:
+                        arrays.append(bank[f"{kind}_{station}"])
+                    except ValueError as error:
+                        raise ValueError(f"{self.path}: {kind}_{station} holds Python objects, {plain}") from error
             z, *scales = arrays
             if z.ndim != 3 or any(scale.size != 3 * len(z) for scale in scales):
                 shapes = ", ".join(str(array.shape) for array in arrays)
                 raise ValueError(f"{self.path}, {station}: (n, T, d), (n, 3), (n, 3) expected, found {shapes}")
             arrays = [z, *(scale.reshape(-1, 1, 3) for scale in scales)]
-            self._station, self._arrays = station, [torch.from_numpy(np.asarray(a, np.float32)) for a in arrays]
-        return self._arrays
-
-    def _array(self, bank, name):
-        try:
-            return bank[name]
-        except ValueError as error:
-            raise ValueError(
-                f"{self.path}: {name} holds Python objects, which are not loaded; save it again as plain float arrays"
-            ) from error
+            self._kept = station, [torch.from_numpy(np.asarray(array, np.float32)) for array in arrays]
+        return self._kept[1]
 
     def draw(self, station, indices):
         """Latents, means and stds of the records ``indices`` (any order, repeats allowed) of one station."""

@@ -1,14 +1,13 @@
-"""One function a figure: takes a Study, returns a Matplotlib Figure. ``python -m tsgen.figures`` redraws them."""
+"""One function a figure: takes a Study, returns a Matplotlib Figure. ``python -m tsgen.figures`` redraws them.
+
+A function under ``@figure`` (style.py) is one: nothing else lists it.
+"""
 
 import matplotlib.pyplot as plt
 from PIL import Image as Picture
 
-from tsgen.figures import data, evidence, models, paper, scenario, structure
-from tsgen.figures.style import styled
-
-MODULES = (data, models, paper, evidence, scenario, structure)
-FIGURES = {name: function for module in MODULES for name, function in module.FIGURES.items()}
-CAPTIONS = {name: " ".join(function.__doc__.split()) for name, function in FIGURES.items()}
+from tsgen.figures import data, evidence, models, paper, scenario  # noqa: F401  (each fills FIGURES)
+from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
 
 
 def draw(study, name):

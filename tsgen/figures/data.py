@@ -2,89 +2,91 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+import pandas as pd
 
 from tsgen import hvsr, metrics
-from tsgen.figures.style import SIMILARITY_MAP, frequency_axis, kind_note
+from tsgen.evidence.scores import station_table
+from tsgen.figures import style
+from tsgen.figures.style import BLUE, GREY, ORANGE, figure, finish, frequency_axis
 from tsgen.records import COMPONENTS
 
+TARGETS = {"marker": "^", "label": "targets"}
 
+
+@figure
 def stations(study):
     """Where the stations are and how many records each target station has: training and held out."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1.2, 1))
-    table = study.records.table
-    if {"station_latitude", "station_longitude"} <= set(table.columns):
-        place = table.groupby("station")[["station_longitude", "station_latitude"]].first().dropna()
-        target = place.index.isin(study.stations)
-        left.scatter(*place[~target].to_numpy().T, s=10, c="#aaaaaa", label="background")
-        left.scatter(*place[target].to_numpy().T, s=46, c="#D55E00", marker="^", edgecolor="black", label="targets")
-        if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
-            for name, (x, y) in place[target].iterrows():
-                left.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1.2, 1))
+    places = study.records.table.reindex(columns=["station", "station_longitude", "station_latitude"])
+    place = places.groupby("station").first().dropna()
+    target = place.index.isin(study.stations)
+    if len(place):
+        left.scatter(*place[~target].to_numpy(float).T, s=10, c=GREY, label="background")
+        left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
         left.legend(loc="best")
-    left.set(xlabel="longitude (°)", ylabel="latitude (°)", title=f"stations ({kind_note(study)})")
-    counts = study.station_table()
-    y = np.arange(len(counts))
-    trained = counts["records"] - counts["held_out"]
-    right.barh(y, trained, color="#0072B2", label="training")
-    right.barh(y, counts["held_out"], left=trained, color="white", edgecolor="#0072B2", hatch="///", label="held out")
-    right.set_yticks(y, counts.index)
+    if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
+        for name, (x, y) in place[target].iterrows():
+            left.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    title = "stations" if len(place) else "the map needs coordinates"
+    left.set(xlabel="longitude (°)", ylabel="latitude (°)", title=title)
+    counts = station_table(study)
+    trained, hatched = counts["records"] - counts["held out"], {"color": "white", "edgecolor": BLUE, "hatch": "///"}
+    right.barh(counts.index, trained, color=BLUE, label="training")
+    right.barh(counts.index, counts["held out"], left=trained, label="held out", **hatched)
     right.invert_yaxis()
     right.set(xlabel="records", title="target stations", xlim=(0, counts["records"].max() * 1.5))
     right.legend(loc="lower right")
-    return figure
+    return finish(drawn, study, "where the records come from")
 
 
+@figure
 def magnitude_distance(study):
     """Magnitude against distance of every record whose event is known; target stations stand out."""
-    figure, ax = plt.subplots(figsize=(6, 3.8))
-    table = study.records.table
-    if {"magnitude", "distance_in_km"} <= set(table.columns):
-        known = table.dropna(subset=["magnitude", "distance_in_km"])
-        target = known["station"].isin(study.stations)
-        for rows, style in (
-            (~target, {"s": 9, "c": "#aaaaaa", "label": "background"}),
-            (target, {"s": 18, "c": "#0072B2", "marker": "^", "label": "targets"}),
-        ):
-            ax.scatter(known["distance_in_km"][rows], known["magnitude"][rows], **style)
+    drawn, ax = plt.subplots(figsize=(6, 3.8))
+    known = study.records.table.reindex(columns=["distance_in_km", "magnitude", "station"]).dropna()
+    target, known = known.pop("station").isin(study.stations), known.astype(float)
+    if len(known):
+        ax.scatter(*known[~target].to_numpy().T, s=9, c=GREY, label="background")
+        ax.scatter(*known[target].to_numpy().T, s=18, c=BLUE, **TARGETS)
         ax.set_xscale("log")
         ax.legend(loc="best")
-    ax.set(xlabel="distance (km)", ylabel="magnitude", title=f"what the stations recorded ({kind_note(study)})")
-    return figure
+    ax.set(xlabel="distance (km)", ylabel="magnitude")
+    lacking = "" if len(known) else ": needs magnitudes and distances"
+    return finish(drawn, study, f"what the stations recorded{lacking}")
 
 
-def example_row(study):
-    """Position in study.training of the record that stands for the set: the one of median peak at the first station."""
-    rows = np.flatnonzero(study.training.table["station"] == study.stations[0])
-    peaks = np.abs(study.training.take(rows).waveforms).max(axis=(1, 2))
+def example_row(records, station):
+    """Position of the record that stands for a station: the one of median peak."""
+    rows = np.flatnonzero(records.table["station"] == station)
+    peaks = np.abs(records.take(rows).waveforms).max(axis=(1, 2))
     return int(rows[np.argsort(peaks)[len(rows) // 2]])
 
 
+@figure
 def record(study):
     """One record in full: east, north and vertical acceleration, with the arrivals of P and S."""
-    row = example_row(study)
-    one = study.training.take([row])
-    info = one.table.iloc[0]
-    time = np.arange(one.n_samples) / one.sampling_rate_in_hz
-    figure, axes = plt.subplots(3, 1, figsize=(8, 4.4), sharex=True, sharey=True)
+    one = study.training.take([example_row(study.training, study.stations[0])])
+    info, time = one.table.iloc[0], style.times(one)
+    drawn, axes = plt.subplots(3, 1, figsize=(8, 4.4), sharex=True, sharey=True)
     for ax, name, wave in zip(axes, COMPONENTS, one.waveforms[0], strict=True):
         ax.plot(time, wave, color="black", linewidth=0.6)
-        for phase, color in (("p", "#0072B2"), ("s", "#D55E00")):
-            sample = info.get(f"{phase}_arrival_sample", np.nan)
-            if 0 <= sample <= one.n_samples:
-                ax.axvline(sample / one.sampling_rate_in_hz, color=color, linestyle="--", linewidth=1)
+        for phase, color in (("p", BLUE), ("s", ORANGE)):
+            arrival = info.get(f"{phase}_arrival_sample", np.nan) / one.sampling_rate_in_hz
+            if 0 <= arrival <= time[-1]:
+                ax.axvline(arrival, color=color, linestyle="--", linewidth=1)
                 if ax is axes[0]:
-                    ax.text(sample / one.sampling_rate_in_hz, ax.get_ylim()[1], f" {phase.upper()}", color=color)
+                    ax.text(arrival, ax.get_ylim()[1], f" {phase.upper()}", color=color)
         ax.set_ylabel(f"{name} (cm/s²)")
     axes[-1].set(xlabel="time (s)", xlim=(0, time[-1]))
-    figure.suptitle(f"{info['station']}, event {info['event']} ({info['kind']})", fontsize=10)
-    return figure
+    drawn.suptitle(f"{info['station']}, event {info['event']} ({info['kind']})", fontsize=10)
+    return drawn
 
 
+@figure
 def hvsr_steps(study):
     """From three spectra to one curve: amplitude, Konno-Ohmachi smoothing, and the ratio with its peak f0."""
-    row = example_row(study)
-    one, settings = study.training.take([row]), study.settings.hvsr
+    row, settings = example_row(study.training, study.stations[0]), study.settings.hvsr
+    one = study.training.take([row])
     curve = study.hvsr(study.training).take([row])
     x = hvsr.detrended(one.waveforms, one.table["samples"])[0]
     n_fft = one.n_samples + round(2 * settings.padding_in_s * one.sampling_rate_in_hz)
@@ -92,95 +94,69 @@ def hvsr_steps(study):
     raw = np.abs(np.fft.rfft(x, n_fft)) / one.sampling_rate_in_hz  # cm/s
     spectra = np.stack([np.sqrt(raw[0] * raw[1]), raw[2]])
     smooth = spectra @ hvsr.konno_ohmachi(frequency, curve.frequency_in_hz, settings.bandwidth, settings.window).T
-    figure, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
-    band = (frequency >= 0.8) & (frequency <= 22)
-    centre = curve.frequency_in_hz
-    for i, (color, line, label) in enumerate((("#D55E00", "-", "horizontal"), ("#0072B2", "--", "vertical"))):
+    drawn, axes = plt.subplots(1, 3, figsize=(9.5, 3.2))
+    band, centre = (frequency >= 0.8) & (frequency <= 22), curve.frequency_in_hz
+    for i, (color, line, label) in enumerate(((ORANGE, "-", "horizontal"), (BLUE, "--", "vertical"))):
         axes[0].loglog(frequency[band], spectra[i][band], color=color, linewidth=0.5, label=label)
         axes[1].loglog(centre, smooth[i], color=color, linestyle=line, label=label)
     axes[2].plot(centre, curve.curves[0], color="black")
-    axes[2].axvline(curve.f0_in_hz[0], color="#D55E00", linestyle="--", label=f"f0 = {curve.f0_in_hz[0]:.2f} Hz")
-    for ax in axes:
+    axes[2].axvline(curve.f0_in_hz[0], color=ORANGE, linestyle="--", label=f"f0 = {curve.f0_in_hz[0]:.2f} Hz")
+    titles = ("Fourier amplitude", f"smoothed, b = {settings.bandwidth:g}", "ratio")
+    for ax, title in zip(axes, titles, strict=True):
         frequency_axis(ax)
+        ax.set(title=title, ylabel="H/V" if title == "ratio" else "amplitude (cm/s)")
         ax.legend(loc="best")
-    axes[0].set(title="Fourier amplitude", ylabel="amplitude (cm/s)")
-    axes[1].set(title=f"smoothed, b = {study.settings.hvsr.bandwidth:g}", ylabel="amplitude (cm/s)")
-    axes[2].set(title="ratio", ylabel="H/V")
     axes[2].set_ylim(bottom=0)
-    return figure
+    return drawn
 
 
+@figure
 def station_hvsr(study):
     """HVSR of every record of each target station (thin), the median curve (thick) and the median f0 (dashed)."""
-    curves = study.hvsr(study.targets)
-    columns = min(3, len(study.stations))
-    rows = -(-len(study.stations) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 2.5 * rows), sharex=True, squeeze=False)
-    for ax, station in zip(axes.flat, study.stations, strict=False):
-        mask = (study.targets.table["station"] == station).to_numpy()
+    curves, table = study.hvsr(study.targets), study.targets.table
+    planted = table.get("site_f0_in_hz", pd.Series(np.nan, table.index))
+    looks = {"one record": ("#999999", "-"), "median curve": ("black", "-"), "median f0": (ORANGE, "--")}
+    legend = {words: {"color": color, "linestyle": line} for words, (color, line) in looks.items()}
+    drawn, panels = style.station_axes(study, legend, ylabel="H/V")
+    for ax, station in zip(panels, study.stations, strict=True):
+        mask = (table["station"] == station).to_numpy()
         own = curves.take(mask)
         ax.plot(own.frequency_in_hz, own.curves.T, color="#999999", linewidth=0.3)
         ax.plot(own.frequency_in_hz, own.median, color="black", linewidth=2)
-        f0 = np.nanmedian(own.f0_in_hz)
-        ax.axvline(f0, color="#D55E00", linestyle="--", linewidth=1)
-        text = f"{station}: f0 {f0:.2f} Hz"
-        if "site_f0_in_hz" in study.targets.table:
-            text += f", planted {study.targets.table['site_f0_in_hz'][mask].iloc[0]:.2f}"
-        ax.set(title=text, ylim=(0, np.nanquantile(own.curves, 0.995)))
-        frequency_axis(ax, label=ax in axes[-1])
-        ax.set_ylabel("H/V")
-    for ax in list(axes.flat)[len(study.stations) :]:
-        ax.remove()
-    return figure
+        if np.isfinite(own.f0_in_hz).any():
+            f0, there = np.nanmedian(own.f0_in_hz), planted[mask].iloc[0]
+            ax.axvline(f0, color=ORANGE, linestyle="--", linewidth=1)
+            ax.set_ylim(0, np.nanquantile(own.curves, 0.995))
+            ax.set_title(f"{station}: f0 {f0:.2f} Hz" + (f", planted {there:.2f}" if np.isfinite(there) else ""))
+    return drawn
 
 
+@figure
 def score_trap(study):
     """Five stations with one and the same f0 law: the interleaved matrix looks specific, the S × S does not."""
     rng = np.random.default_rng(0)
     names = [f"station {i}" for i in range(1, 6)]
     law = {s: {n: np.exp(rng.normal(np.log(5), 0.2, 60)) for n in names} for s in ("real", "generated")}
-    both = metrics.station_matrix(law)
+    own, both = metrics.station_matrix({"real": law["real"]}), metrics.station_matrix(law)
     cross = metrics.station_matrix(law, rows="real", columns="generated")
-    alone = metrics.station_matrix({"real": law["real"]})
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4))
-    for ax, frame, text in (
-        (axes[0], alone, "real × real"),
-        (axes[1], both, "2S × 2S, interleaved"),
-        (axes[2], cross, "S × S, real × generated"),
-    ):
-        sns.heatmap(frame.to_numpy(), ax=ax, vmin=0, vmax=1, cmap=SIMILARITY_MAP, square=True, cbar=ax is axes[2])
+    frames = {"real × real": own, "2S × 2S, interleaved": both, "S × S, real × generated": cross}
+    drawn, axes = plt.subplots(1, 3, figsize=(10, 3.4))
+    for ax, (text, frame) in zip(axes, frames.items(), strict=True):
+        style.similarity(ax, frame.to_numpy(), ax is axes[2])
         ax.set(xticks=[], yticks=[], title=f"{text}\nscore {metrics.station_score(frame):.2f}")
-    axes[2].collections[0].colorbar.set_label("similarity of f0")
-    figure.suptitle("five stations that cannot be told apart (random numbers, not records)", fontsize=10)
-    return figure
+    drawn.suptitle("five stations that cannot be told apart (random numbers, not records)", fontsize=10)
+    return drawn
 
 
+@figure(needs="two stations")
 def score_ceiling(study):
-    """What the S × S score can be: random halves of the recordings (ceiling) and permuted stations (chance)."""
-    scores = study.scores("control_bootstrap")["in_sample"]
-    figure, ax = plt.subplots(figsize=(7, 2.2))
-    for y, (name, text) in enumerate((("chance", "stations permuted"), ("halves", "half against half"))):
-        found = scores[name]
-        ax.plot([found["low"], found["high"]], [y, y], color="black", linewidth=2)
-        ax.plot(found["value"], y, "o", color="#D55E00", markersize=8)
-        ax.annotate(
-            f"{found['value']:.2f}", (found["value"], y), xytext=(0, 9), textcoords="offset points", ha="center"
-        )
+    """What the S × S score can be: recordings against recordings (random halves), and chance (permuted stations)."""
+    real, n = study.f0("targets"), study.settings.n_halves
+    drawn, ax = plt.subplots(figsize=(7, 2.2))
+    found = {"stations permuted (chance)": metrics.chance(real, real, n)}
+    found["recordings against recordings"] = metrics.ceiling(real, n)
+    for y, (text, one) in enumerate(found.items()):
+        style.draw_score(ax, vars(one), y, color=ORANGE, ecolor="black")
         ax.text(-0.98, y, text, va="center")
     ax.set(xlim=(-1, 1), ylim=(-0.6, 1.7), yticks=[], xlabel="station-specificity score, S × S")
-    ax.set_title(f"median and 5 to 95 % range of {study.settings.n_halves} draws ({kind_note(study)})")
-    return figure
-
-
-FIGURES = {
-    function.__name__: function
-    for function in (
-        stations,
-        magnitude_distance,
-        record,
-        hvsr_steps,
-        station_hvsr,
-        score_trap,
-        score_ceiling,
-    )
-}
+    return finish(drawn, study, f"median and 5 to 95 % range of {n} draws")

@@ -1,44 +1,19 @@
-"""One table of visual roles: what is drawn in which colour and line, in every figure of the study.
+"""What the figures share: register, Matplotlib's settings, axes, one way to draw findings (roles: tsgen.roles)."""
 
-Colours are Okabe and Ito's (2008), told apart by the colour-blind; the line pattern says the same without colour.
-"""
-
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial, wraps
 
 import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.lines import Line2D
 
+from tsgen.evidence import scenarios
 
-@dataclass(frozen=True)
-class Role:
-    """How one kind of record is drawn."""
-
-    label: str
-    color: str
-    linestyle: object = "-"
-    linewidth: float = 1.4
-
-    @property
-    def line(self):
-        return {"color": self.color, "linestyle": self.linestyle, "linewidth": self.linewidth}
-
-
-ROLES = {
-    "recorded": Role("recordings (training)", "#000000", "-", 2.0),
-    "held_out": Role("recordings (held out)", "#7a7a7a", (0, (1, 1)), 1.8),
-    "fresh": Role("fresh truth", "#000000", (0, (1, 1)), 1.4),
-    "timesnet_reconstructed": Role("TimesNet-Gen, reconstructed", "#56B4E9", (0, (6, 2))),
-    "timesnet": Role("TimesNet-Gen, generated", "#0072B2", "-"),
-    "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
-    "cvae_reconstructed": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
-    "cvae": Role("VAE, generated", "#D55E00", (0, (4, 1.5))),
-    "cgm": Role("CGM-GM, generated", "#8B1A4A", (0, (7, 1.5))),
-    "control_average": Role("plain average", "#009E73", (0, (3, 1, 1, 1))),
-    "control_bootstrap": Role("bootstrap of recordings", "#CC79A7", (0, (2, 2))),
-    "control_phase": Role("random phase", "#B59F00", (0, (1, 2))),
-    "control_other": Role("another station's generator", "#999999", "-."),
-}
+FIGURES, CAPTIONS = {}, {}  # name: function that takes a Study, and its docstring; ``figure`` fills them
+NEEDS = {"two stations": lambda study: len(study.stations) > 1, "magnitudes and distances": scenarios.possible}
+BLUE, ORANGE, GREY, SAME = "#0072B2", "#D55E00", "#aaaaaa", "#cfe3d4"  # SAME: what counts as no difference
 SIMILARITY_MAP = "cividis"  # even in lightness, so that it prints in grey
+STATISTICS = {"median": "bias (ln ratio of medians)", "spread": "spread (ln ratio of standard deviations)"}
 SETTINGS = {
     "figure.dpi": 100,
     "savefig.dpi": 110,
@@ -53,23 +28,114 @@ SETTINGS = {
 }
 
 
-@contextmanager
+def figure(function=None, *, needs=None):
+    """Register a function as the figure of its name, its docstring as the caption.
+
+    needs: one of NEEDS; where the records lack it, the figure is the sentence that says so.
+    """
+    if function is None:
+        return partial(figure, needs=needs)
+
+    @wraps(function)
+    def drawn(study):
+        if needs is None or NEEDS[needs](study):
+            return function(study)
+        return finish(plt.figure(figsize=(6, 1)), study, f"{function.__name__} needs {needs}, which these records lack")
+
+    FIGURES[function.__name__] = drawn
+    CAPTIONS[function.__name__] = " ".join(function.__doc__.split())
+    return drawn
+
+
 def styled():
-    """Matplotlib settings of the study, for the time of one figure."""
-    with plt.rc_context(SETTINGS):
-        yield
+    """A context with the study's Matplotlib settings."""
+    return plt.rc_context(SETTINGS)
 
 
-def kind_note(study):
-    """Text for a figure's title that says whether the records are real."""
-    return "simulated records" if study.kind == "simulated" else f"recordings: {study.records_folder.name}"
+def finish(drawn, study, title, legend=None, where="outside lower center", ncols=3):
+    """The figure with its title, which says whether the records are real, and with the legend of one of its axes."""
+    kind = "simulated records" if study.kind == "simulated" else f"recordings: {study.records_folder.name}"
+    drawn.suptitle(f"{title} ({kind})", fontsize=10)
+    if legend is not None:
+        drawn.legend(*legend.get_legend_handles_labels(), loc=where, ncols=ncols)
+    return drawn
 
 
-def frequency_axis(ax, label=True):
-    """Logarithmic frequency axis from 1 to 20 Hz with plain numbers."""
-    ax.set_xscale("log")
-    ax.set_xlim(1, 20)
-    ax.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-    ax.minorticks_off()
-    if label:
-        ax.set_xlabel("frequency (Hz)")
+def plain_ticks(axis, ticks):
+    """These ticks alone, with plain numbers: for a logarithmic axis (ax.xaxis or ax.yaxis)."""
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(plt.NullLocator())
+
+
+def frequency_axis(ax, ticks=(1, 2, 5, 10, 20), label="frequency (Hz)"):
+    """Logarithmic axis from the first to the last tick."""
+    ax.set(xscale="log", xlim=(ticks[0], ticks[-1]), xlabel=label)
+    plain_ticks(ax.xaxis, ticks)
+
+
+def period_axis(ax, ticks=(0.05, 0.1, 0.2, 0.5, 1, 2, 3)):
+    frequency_axis(ax, ticks, "period (s)")
+    ax.set_xlim(0.93 * ticks[0], 1.08 * ticks[-1])
+
+
+def times(records):
+    """Seconds (t,) from the start of records."""
+    return np.arange(records.n_samples) / records.sampling_rate_in_hz
+
+
+def station_axes(study, legend, **labels):
+    """A figure with a panel over frequency for each target station, and the panels; legend: {text: line}."""
+    n, columns = len(study.stations), min(3, len(study.stations))
+    rows = -(-(n + 1) // columns)
+    drawn, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.4 * rows + 0.4), squeeze=False)
+    for ax, station in zip(axes.flat, study.stations, strict=False):
+        frequency_axis(ax)
+        ax.set(title=station, **labels)
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    lines = [Line2D([], [], label=text, **line) for text, line in legend.items()]
+    axes.flat[n].legend(handles=lines, loc="center")  # in a panel of its own it hides no curve
+    return drawn, axes.flat[:n]
+
+
+def similarity(ax, values, colorbar):
+    """A matrix of similarities from 0 to 1."""
+    sns.heatmap(values, ax=ax, vmin=0, vmax=1, cmap=SIMILARITY_MAP, square=True, cbar=colorbar)
+    if colorbar:
+        ax.collections[0].colorbar.set_label("similarity of f0")
+
+
+def draw_findings(ax, rows, x, look, label=None, marker=None, band=True, sideways=False, **style):
+    """Findings (a table) over x, in the look of a Role: a line with its intervals as a band, or markers with bars.
+
+    x: one number a row, or the name of a column. sideways: x upwards, values to the right. style: of the errorbar.
+    """
+    if not len(rows):
+        return
+    x = rows[x] if isinstance(x, str) else x
+    value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
+    label = label or look.label
+    if marker is None:
+        ax.plot(x, value, label=label, **look.line)
+        if band:
+            ax.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
+        return
+    bars = {"xerr" if sideways else "yerr": np.abs([value - low, high - value])}
+    style = {"color": look.color, "linestyle": "none", "markersize": 4} | style
+    ax.errorbar(*((value, x) if sideways else (x, value)), marker=marker, label=label, **bars, **style)
+
+
+def no_difference(ax, bound=None, sideways=False):
+    """A line at 0, and in green what counts as the same."""
+    line, span = (ax.axvline, ax.axvspan) if sideways else (ax.axhline, ax.axhspan)
+    line(0, color="black", linewidth=0.6)
+    if bound is not None:
+        span(-bound, bound, color=SAME, zorder=0)
+
+
+def draw_score(ax, row, y, **bar):
+    """One finding as a dot with its interval, its value above it."""
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    ax.errorbar(value, y, xerr=np.abs([[value - low], [high - value]]), marker="o", elinewidth=2, **bar)
+    beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+    ax.annotate(f"{value:.2f}", (value, y), **beside)

@@ -1,214 +1,238 @@
-"""Which reader a file needs, which files make one record, and which files are no records."""
+"""Which reader a file needs, which files make one record, which files are no records, and where their bytes lie."""
 
-from dataclasses import dataclass
+import zipfile
+import zlib
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from tsgen.formats import afad, dyna, miniseed, nied, openeew, peer, seisbench
-from tsgen.formats.recording import Damaged
-from tsgen.formats.source import Archive, Folder
+from tsgen.formats.recording import LARGEST_TEXT_IN_BYTES, Damaged
+
+LARGEST_FILE_IN_BYTES = 512 * 2**20  # an hour of three components at 500 Hz as text is a tenth of it
+LARGEST_EXPANSION = 200  # accelerograms compress 3 to 20 times; a thousandfold is a bomb
+MOST_MEMBERS = 200_000
 
 
-@dataclass(frozen=True)
-class Format:
-    """A reader: its name for messages, decode(source, names, unit) and family(name) -> (key, component) or None."""
+class Format(NamedTuple):
+    """A reader: name for messages, endings, decode(source, names, unit), family(name) -> (key, component) or None."""
 
     name: str
+    ends: str
     decode: callable
-    family: callable = None
+    family: callable = lambda name: None
 
     def key(self, name):
         """What the component files of one record share; the name itself where files stand alone."""
-        found = self.family and self.family(name)
-        return found[0] if found else name
+        return (self.family(name) or (name,))[0]
 
 
-AFAD_MAT = Format("AFAD .mat", afad.decode_mat)
-AFAD_TEXT = Format("AFAD .txt", afad.decode_text)
-DYNA = Format("AFAD and ESM .asc (DYNA)", dyna.decode, dyna.family)
-NIED = Format("K-NET and KiK-net ASCII (.EW .NS .UD, .EW2 .NS2 .UD2)", nied.decode, nied.family)
-MINISEED = Format("MiniSEED with StationXML (.mseed, .xml)", miniseed.decode, miniseed.family)
-PEER = Format("PEER .AT2 and .VT2", peer.decode, peer.family)
-OPENEEW = Format("OpenEEW .jsonl", openeew.decode)
-FORMATS = (AFAD_MAT, DYNA, AFAD_TEXT, NIED, MINISEED, PEER, OPENEEW)
+class Job(NamedTuple):
+    """Files, as the report names them, that make one record (MiniSEED: several), or one trace of a collection."""
+
+    files: list
+    decode: callable  # decode(unit) -> [(waveform, native rate, row) or Damaged]
+
+
+_NIED = "K-NET and KiK-net ASCII (.EW .NS .UD, .EW2 .NS2 .UD2)"
+FORMATS = (
+    Format("AFAD .mat", ".mat", afad.decode_mat),
+    Format("AFAD and ESM .asc (DYNA)", ".asc", dyna.decode, dyna.family),
+    Format("AFAD .txt", ".txt", afad.decode_text),
+    Format(_NIED, ".ew .ns .ud .ew2 .ns2 .ud2", nied.decode, nied.family),
+    Format("MiniSEED with StationXML (.mseed, .xml)", ".mseed .miniseed .msd .ms", miniseed.decode, miniseed.family),
+    Format("PEER .AT2 and .VT2", ".at2 .vt2", peer.decode, peer.family),
+    Format("OpenEEW .jsonl", ".jsonl", openeew.decode),
+)
+BY_SUFFIX = {end: form for form in FORMATS for end in form.ends.split()}
 SUPPORTED = f"supported are {', '.join(form.name for form in FORMATS)}, and folders in the SeisBench layout"
 
-BY_SUFFIX = {".mat": AFAD_MAT, ".txt": AFAD_TEXT, ".asc": DYNA, ".at2": PEER, ".vt2": PEER, ".jsonl": OPENEEW}
-BY_SUFFIX |= dict.fromkeys((".ew", ".ns", ".ud", ".ew2", ".ns2", ".ud2"), NIED)
-BY_SUFFIX |= dict.fromkeys((".mseed", ".miniseed", ".msd", ".ms"), MINISEED)
 BOREHOLE = (".ew1", ".ns1", ".ud1")
 DOCUMENTS = (".md", ".csv", ".tsv", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".json", ".yaml", ".yml", ".log", ".py")
-# formats that a user may hold, by the name they know
-KNOWN_BUT_UNSUPPORTED = {
-    ".v1": "CSMIP/COSMOS volume 1",
-    ".v1a": "GeoNet volume 1",
-    ".v2": "CSMIP/COSMOS volume 2",
-    ".v2a": "GeoNet volume 2",
-    ".v3": "CSMIP/COSMOS volume 3",
-    ".smc": "USGS SMC",
-    ".sac": "SAC",
-    ".evt": "Kinemetrics EVT",
-    ".gcf": "Guralp GCF",
-    ".sgy": "SEG-Y",
-    ".segy": "SEG-Y",
-    ".gse": "GSE",
-    ".npz": "NumPy",
-    ".npy": "NumPy",
-    ".pkl": "pickle",
-    ".hdf5": "HDF5 without metadata.csv",
-    ".h5": "HDF5",
-    ".gz": "gzip",
-    ".tar": "tar",
-    ".rar": "RAR",
-    ".7z": "7-Zip",
-}
-PACKED = (".gz", ".tar", ".rar", ".7z")
+# formats that a user may hold, by the name they know, and what brings them here
+_OBSPY = {".sac": "SAC", ".evt": "Kinemetrics EVT", ".gcf": "Guralp GCF", ".gse": "GSE"}
+_OBSPY |= {".sgy": "SEG-Y", ".segy": "SEG-Y"}
+_GMPROCESS = dict.fromkeys((".v1", ".v2", ".v3"), "CSMIP/COSMOS")
+_GMPROCESS |= {".v1a": "GeoNet", ".v2a": "GeoNet", ".smc": "USGS SMC"}
+_CONVERT = "convert it to MiniSEED with {}, which reads it"
+_REMEDIES = {_CONVERT.format("ObsPy"): _OBSPY, _CONVERT.format("gmprocess of the USGS"): _GMPROCESS}
+_REMEDIES["unpack it first"] = dict.fromkeys((".zip", ".gz", ".tar", ".rar", ".7z"), "an archive")
+KNOWN_BUT_UNSUPPORTED = {end: (known[end], remedy) for remedy, known in _REMEDIES.items() for end in known}
 
 
-@dataclass(frozen=True)
-class FileJob:
-    """Files of one source that make one record (MiniSEED: possibly several)."""
+class Folder:
+    """Files below a folder; names are relative, with /."""
 
-    source: Folder | Archive
-    prefix: str  # where the source lies below what the user gave, as the report shows it
-    format: Format
-    names: tuple
+    def __init__(self, path):
+        self.path = Path(path)
 
-    @property
-    def files(self):
-        return [self.prefix + name for name in self.names]
+    def names(self):
+        """Every file below the folder, in a fixed order."""
+        return self._named(path for path in self.path.rglob("*") if path.is_file())
 
-    def decode(self, unit):
-        """[(waveform, native rate, row) or Damaged] of the records."""
-        found = []
-        for recording in self.format.decode(self.source, self.names, unit):
-            try:
-                settled = recording if isinstance(recording, Damaged) else recording.settled(self.files[0])
-            except Damaged as error:
-                settled = error
-            found.append(settled)
-        return found
+    def links(self):
+        """Links below the folder that lead to no file: a linked folder could lead anywhere, and round in a circle."""
+        return self._named(path for path in self.path.rglob("*") if path.is_symlink() and not path.is_file())
+
+    def beside(self, name):
+        """Names in the same folder as ``name``."""
+        return self._named(path for path in (self.path / name).parent.iterdir() if path.is_file())
+
+    def _named(self, paths):
+        return sorted(path.relative_to(self.path).as_posix() for path in paths)
+
+    def read(self, name, limit=LARGEST_FILE_IN_BYTES):
+        """The bytes of a file; raises Damaged where it holds more than ``limit``."""
+        content = self._start(name, limit + 1)
+        if len(content) > limit:
+            raise Damaged(f"it is larger than {limit / 2**20:.0f} MB", "split it, or convert it to MiniSEED")
+        return content
+
+    def _start(self, name, size):
+        with open(self.path / name, "rb") as file:
+            return file.read(size)
+
+    def text(self, name):
+        """Text of a file; AFAD writes Turkish, others Latin-1, and no letter beyond ASCII matters here."""
+        return self.read(name, LARGEST_TEXT_IN_BYTES).removeprefix(b"\xef\xbb\xbf").decode("latin-1")
 
 
-@dataclass(frozen=True)
-class TraceJob:
-    """One trace of a collection in the SeisBench layout."""
+class Archive(Folder):
+    """Members of a zip archive in place of files; nothing is written to disk."""
 
-    folder: Path
-    prefix: str
-    row: int
-    trace_name: str
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise Damaged(f"the archive cannot be opened ({error})") from None
+        if len(members) > MOST_MEMBERS:
+            raise Damaged(f"the archive declares {len(members)} members", "unpack it yourself and give the folder")
+        self._members = {member.filename: member for member in members if not member.is_dir()}
 
-    @property
-    def files(self):
-        return [f"{self.prefix}{seisbench.FILES[1]}/{self.trace_name}"]
+    def names(self):
+        return sorted(self._members)
 
-    def decode(self, unit):
-        waveform, rate, row = seisbench.decode_row(self.folder, self.row, unit)
-        return [(waveform, rate, row | {"file": self.files[0]})]
+    def beside(self, name):
+        return [other for other in self.names() if PurePosixPath(other).parent == PurePosixPath(name).parent]
+
+    def _start(self, name, size):
+        path, member = PurePosixPath(name.replace("\\", "/")), self._members[name]
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise Damaged("the archive names a path outside its folder", "do not trust this archive")
+        if (expansion := member.file_size / max(member.compress_size, 1)) > LARGEST_EXPANSION:
+            raise Damaged(f"the member expands {expansion:.0f} times", "unpack the archive yourself if you trust it")
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+                return file.read(size)
+        # RuntimeError is zipfile's word for a password, NotImplementedError for an unknown compression
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            raise Damaged(f"the archive's member cannot be unpacked ({error})", "download the archive again") from None
 
 
 def suffix(name):
     return PurePosixPath(name).suffix.lower()
 
 
-def is_noise(name):
+def _is_noise(name):
     """Files that systems leave behind, not a user: .DS_Store, __MACOSX/._x, Thumbs.db."""
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") and part != ".." for part in parts)
-    return hidden or "__MACOSX" in parts or parts[-1].lower() == "thumbs.db"
+    parts = [part.lower() for part in PurePosixPath(name).parts if part != ".."]
+    return parts[-1] == "thumbs.db" or any(part.startswith((".", "__macosx")) for part in parts)
 
 
-def format_of(name):
-    """The Format of a file; raises Damaged, naming the format, for one that is not read."""
-    form = BY_SUFFIX.get(suffix(name))
-    if form is None:
-        end = suffix(name)
-        if end in BOREHOLE:
-            raise Damaged("it is KiK-net's borehole sensor", "give the surface sensor's files, .EW2 .NS2 .UD2")
-        if end == ".xml":
-            raise Damaged("it is no record (StationXML serves MiniSEED)", "give the MiniSEED file beside it")
-        told = f"{end} ({KNOWN_BUT_UNSUPPORTED[end]})" if end in KNOWN_BUT_UNSUPPORTED else end or "without an ending"
-        convert = "unpack it first" if end in PACKED else "convert it, for example with ObsPy to MiniSEED"
-        raise Damaged(f"unsupported format {told}", f"{convert}; {SUPPORTED}")
-    return form
+def _no_record(name):
+    """Damaged that says why a file of this name is not read, and names its format."""
+    end = suffix(name)
+    if end in BOREHOLE:
+        return Damaged("it is KiK-net's borehole sensor", "give the surface sensor's files, .EW2 .NS2 .UD2")
+    if end == ".xml":
+        return Damaged("it is no record (StationXML serves MiniSEED)", "give the MiniSEED file beside it")
+    known, remedy = KNOWN_BUT_UNSUPPORTED.get(end, ("", "download or save it in a supported format"))
+    told = f"{end} ({known})" if known else end or "without an ending"
+    return Damaged(f"unsupported format {told}", f"{remedy}; {SUPPORTED}")
 
 
 def job_of(path):
-    """FileJob of one file: the file itself and the other components beside it."""
-    source, name = Folder(path.parent), path.name
-    form = format_of(name)
-    key = form.key(name)
-    names = [other for other in source.beside(name) if BY_SUFFIX.get(suffix(other)) is form and form.key(other) == key]
-    return FileJob(source, "", form, tuple(names))
+    """Job of one file, the file itself and the other components beside it; raises Damaged for what is not read."""
+    if not (form := BY_SUFFIX.get(suffix(path.name))):
+        raise _no_record(path.name)
+    source, key = Folder(path.parent), form.key(path.name)
+    names = [name for name in source.beside(path.name) if BY_SUFFIX.get(suffix(name)) is form and form.key(name) == key]
+    return _job(source, "", form, names)
+
+
+def _job(source, prefix, form, names):
+    """Job of the files of one record; ``prefix``: where the source lies below what the user gave."""
+    return Job([prefix + name for name in names], partial(_decode, form.decode, source, names, prefix + names[0]))
+
+
+def _decode(decode, source, names, file, unit):
+    """What Job.decode gives, of the files ``names`` of one source."""
+    found = []
+    for recording in decode(source, names, unit):
+        try:
+            found.append(recording if isinstance(recording, Damaged) else recording.settled(file))
+        except Damaged as error:
+            found.append(error)
+    return found
 
 
 def jobs_below(path):
     """(jobs, lines of the report for everything that is no job) of a folder, a collection or a zip archive."""
+    jobs, lines, folder = [], [], Folder(path)
     if path.is_file():
-        return _attempt(_in_archive, path, path.name)
-    if seisbench.is_collection(path):
-        return _attempt(_in_collection, path, "")
-    names = Folder(path).names()
-    homes = {PurePosixPath(name).parent.as_posix() for name in names if PurePosixPath(name).name in seisbench.FILES}
-    collections = sorted(home for home in homes if seisbench.is_collection(path / home))
-    jobs, lines, loose = [], [], []
-    for home in collections:
-        _extend(jobs, lines, _attempt(_in_collection, path / home, home + "/"))
-    for name in names:
-        if any(name.startswith(home + "/") for home in collections):
-            continue
-        if suffix(name) == ".zip" and not is_noise(name):
-            _extend(jobs, lines, _attempt(_in_archive, path / name, name))
-        else:
-            loose.append(name)
-    _extend(jobs, lines, _sorted_out(Folder(path), "", loose))
+        places = [(_in_archive, path, path.name)]
+    elif seisbench.is_collection(path):
+        places = [(_in_collection, path, "")]
+    else:
+        names = folder.names()
+        homes = sorted({PurePosixPath(name).parent for name in names if PurePosixPath(name).name in seisbench.FILES})
+        homes = [f"{home}/" for home in homes if seisbench.is_collection(path / home)]
+        loose = [name for name in names if not name.startswith(tuple(homes))]
+        archives = [name for name in loose if suffix(name) == ".zip" and not _is_noise(name)]
+        places = [(_in_collection, path / home, home) for home in homes]
+        places += [(_in_archive, path / name, name) for name in archives]
+        places += [(partial(_sorted_out, [name for name in loose if name not in archives]), folder, "")]
+        linked = "a link to a folder, or to nothing, which is not followed; give the folder that it leads to"
+        lines = [(name, "left out", linked) for name in folder.links()]
+    for look, place, name in places:
+        try:
+            found, told = look(place, name)
+        except (Damaged, ValueError, OSError, KeyError) as error:
+            remedy = getattr(error, "remedy", "correct the files")
+            found, told = [], [(name or seisbench.FILES[0], "refused", f"{error}; {remedy}")]
+        jobs, lines = jobs + found, lines + told
     return jobs, lines
-
-
-def _extend(jobs, lines, found):
-    jobs += found[0]
-    lines += found[1]
-
-
-def _attempt(look, path, name):
-    """What ``look`` finds, or one line of the report saying why an archive or a collection cannot be opened."""
-    try:
-        return look(path, name)
-    except (Damaged, ValueError, OSError, KeyError) as error:
-        remedy = getattr(error, "remedy", "correct the files")
-        return [], [(name or seisbench.FILES[0], "refused", f"{error}; {remedy}")]
 
 
 def _in_archive(path, name):
     archive = Archive(path)
-    return _sorted_out(archive, name + "!", archive.names())
+    return _sorted_out(archive.names(), archive, name + "!")
 
 
 def _in_collection(folder, prefix):
-    table, _, _ = seisbench.opened(folder)
-    jobs = [TraceJob(folder, prefix, row, name) for row, name in enumerate(table["trace_name"])]
+    names = seisbench.opened(folder)[0].table["trace_name"]
+    files = [f"{prefix}{seisbench.FILES[1]}/{name}" for name in names]
+    jobs = [Job([file], partial(seisbench.decode_row, folder, row, file)) for row, file in enumerate(files)]
     return jobs, [(prefix + name, "companion", "the collection's own file") for name in seisbench.FILES]
 
 
-def _sorted_out(source, prefix, names):
+def _sorted_out(names, source, prefix):
     """(jobs, lines) of the files of one source."""
     families, lines = {}, []
+    beside = {PurePosixPath(name).parent for name in names if BY_SUFFIX.get(suffix(name)) is BY_SUFFIX[".mseed"]}
     for name in names:
-        if is_noise(name) or suffix(name) in DOCUMENTS:
-            lines.append((prefix + name, "left out", "not a record"))
-        elif suffix(name) in BOREHOLE:
-            lines.append((prefix + name, "left out", "KiK-net's borehole sensor; the surface sensor is read"))
-        elif suffix(name) != ".xml":
-            try:
-                form = format_of(name)
-                families.setdefault((form, form.key(name)), []).append(name)
-            except Damaged as error:
-                lines.append((prefix + name, "refused", f"{error}; {error.remedy}"))
-    jobs = [FileJob(source, prefix, form, tuple(members)) for (form, _), members in families.items()]
-    beside = {PurePosixPath(name).parent for job in jobs if job.format is MINISEED for name in job.names}
-    for name in names:
-        if suffix(name) == ".xml" and not is_noise(name):
-            used = PurePosixPath(name).parent in beside
-            told = ("companion", "read with the MiniSEED beside it") if used else ("left out", "no MiniSEED beside it")
-            lines.append((prefix + name, *told))
-    return jobs, lines
+        end = suffix(name)
+        if _is_noise(name) or end in DOCUMENTS:
+            told = ("left out", "not a record")
+        elif end in BY_SUFFIX:
+            families.setdefault((BY_SUFFIX[end], BY_SUFFIX[end].key(name)), []).append(name)
+            continue
+        elif end == ".xml" and PurePosixPath(name).parent in beside:
+            told = ("companion", "read with the MiniSEED beside it")
+        else:
+            error = _no_record(name)
+            told = ("left out" if end in (*BOREHOLE, ".xml") else "refused", f"{error}; {error.remedy}")
+        lines.append((prefix + name, *told))
+    return [_job(source, prefix, form, members) for (form, _), members in families.items()], lines

@@ -18,27 +18,23 @@ DEEPEST = 8
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _STRUCT, _CHAR = 1, 2, 4
-_NUMERIC_CLASSES = range(6, 16)
+_CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)  # classes of arrays
 
 
 def load(content):
     """{name: value} of the variables: arrays in MATLAB's shape, text as str, structs as dicts (lists if not 1 × 1)."""
-    if len(content) < 128:
-        raise Damaged("it is too short for a MATLAB file")
     if content[:8] == b"\x89HDF\r\n\x1a\n" or b"MATLAB 7.3" in content[:116]:
         raise Damaged("it is a MATLAB 7.3 file, which is not supported", "save it in MATLAB with -v7")
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
-        raise Damaged("it is no MATLAB 5 file", "save it in MATLAB with -v7")
-    reader = _Reader(order)
-    variables = {}
+        told = "no MATLAB 5 file" if len(content) >= 128 else "too short for a MATLAB file"
+        raise Damaged(f"it is {told}", "save it in MATLAB with -v7")
+    reader, variables = _Reader(order), {}
     for kind, body in reader.elements(memoryview(content)[128:]):
         if kind == _COMPRESSED:
             kind, body = next(reader.elements(memoryview(reader.inflate(body))), (0, b""))
         if kind == _MATRIX:
-            name, value = reader.matrix(body, 0)
-            variables[name] = value
+            variables.update([reader.matrix(body, 0)])
     return variables
 
 
@@ -68,28 +64,23 @@ class _Reader:
                 raise Damaged(f"it holds more than {MOST_ELEMENTS} elements", "do not trust this file")
             kind, size = struct.unpack_from(self.order + "II", data, at)
             if kind >> 16:  # small element: size and up to four bytes inside the tag
-                kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
-                if size > 4:
-                    raise Damaged("an element has an impossible size")
+                kind, size, start, end, room = kind & 0xFFFF, kind >> 16, at + 4, at + 8, 4
             else:
-                start = at + 8
-                # compressed elements are the only ones without padding
+                start, room = at + 8, len(data) - at - 8  # compressed elements are the only ones without padding
                 end = start + (size if kind == _COMPRESSED else -(-size // 8) * 8)
-            if start + size > len(data):
-                raise Damaged(f"an element declares {size} bytes where {len(data) - start} are left")
+            if size > room:
+                raise Damaged(f"an element declares {size} bytes where {room} are left")
             yield kind, data[start : start + size]
             at = end
 
     def matrix(self, body, depth):
-        """(name, value) of one array element; kinds that hold no plain value (objects, sparse) give None."""
+        """(name, value) of one array element; None for a kind that holds no plain value."""
         if depth > DEEPEST:
             raise Damaged("its fields are nested too deeply", "do not trust this file")
         parts = self.elements(body)
         flags = next(parts, (0, b""))[1]
-        if len(flags) != 8:  # an empty field, or an object
-            return "", None
-        kind = struct.unpack(self.order + "I", flags[:4])[0] & 0xFF
-        if kind not in (_CELL, _STRUCT, _CHAR, *_NUMERIC_CLASSES):
+        kind = struct.unpack(self.order + "I", flags[:4])[0] & 0xFF if len(flags) == 8 else None
+        if kind not in (_CELL, _STRUCT, _CHAR, *_NUMERIC):  # an empty field, an object, a sparse array
             return "", None
         shape = [int(size) for size in self.numbers(*next(parts, (0, b"")))]
         name = bytes(next(parts, (0, b""))[1]).decode("latin-1")
@@ -109,8 +100,7 @@ class _Reader:
         return name, values.reshape(shape, order="F")
 
     def struct(self, parts, count, depth):
-        width = self.numbers(*next(parts, (0, b"")))
-        names = bytes(next(parts, (0, b""))[1])
+        width, names = self.numbers(*next(parts, (0, b""))), bytes(next(parts, (0, b""))[1])
         width = int(width[0]) if len(width) else 0
         if not 1 <= width <= 64:
             raise Damaged("a struct declares field names of impossible length")
@@ -118,7 +108,8 @@ class _Reader:
         values = [self.matrix(part, depth + 1)[1] for _, part in parts]
         if len(values) != count * len(fields):
             raise Damaged(f"a struct declares {count * len(fields)} values and holds {len(values)}")
-        rows = [dict(zip(fields, values[i::1], strict=False)) for i in range(0, len(values), max(len(fields), 1))]
+        step = max(len(fields), 1)
+        rows = [dict(zip(fields, values[i : i + step], strict=True)) for i in range(0, len(values), step)]
         return rows[0] if count == 1 and rows else rows
 
     def numbers(self, kind, data):

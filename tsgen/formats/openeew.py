@@ -5,21 +5,20 @@ import json
 import numpy as np
 import pandas as pd
 
-from tsgen.formats.recording import Damaged, Recording, equal
-from tsgen.formats.source import LARGEST_TEXT_IN_BYTES
+from tsgen.formats.recording import LARGEST_TEXT_IN_BYTES, Damaged, Recording, equal
 
 HIGHEST_JITTER_IN_S = {"device_t": 0.25, "cloud_t": 1.5}  # beyond it packets are missing, not late
 _KEYS = {"x", "y", "z", "cloud_t", "device_id"}
 
 
-def decode(source, names, unit=None):
+def decode(source, names, unit):
     """One Recording of one device: Z = x, E = y, N = z, azimuths unknown (sensors hang on walls).
 
     The nominal rate is up to 4 % off, so the rate comes from the packets' times, stamped at the last sample by the
     device where it has a clock, else by the receiving computer.
     """
-    packets = [_packet(line, i) for i, line in enumerate(source.read(names[0], LARGEST_TEXT_IN_BYTES).splitlines())]
-    packets = [packet for packet in packets if packet]
+    lines = source.read(names[0], LARGEST_TEXT_IN_BYTES).splitlines()
+    packets = [_packet(line, i) for i, line in enumerate(lines, 1) if line.strip()]
     if len(packets) < 3:
         raise Damaged(f"it holds {len(packets)} packets; three are needed to measure the rate")
     device = equal([str(packet["device_id"]) for packet in packets], "device")
@@ -31,25 +30,22 @@ def decode(source, names, unit=None):
     rate, start = _rate_and_start(np.array([packet[clock] for packet in packets], float), counts, clock)
     waveform = np.stack([np.concatenate([np.asarray(packet[axis], float) for packet in packets]) for axis in "yzx"])
     processing = f"raw; rate from packet times ({clock}); Z = x, E = y, N = z, azimuths unknown"
-    network = "OEEW" + country.upper()
-    return [Recording(waveform, rate, network, device, processing, 0.0, {"start_time": start})]
+    return [Recording(waveform, rate, "OEEW" + country.upper(), device, processing, 0.0, {"start_time": start})]
 
 
 def _packet(line, i):
-    """The packet of one line, or None of an empty one; raises Damaged for anything else."""
-    if not line.strip():
-        return None
+    """The packet of line ``i``; raises Damaged for anything else."""
     try:
         packet = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"line {i + 1} is not JSON ({str(error)[:60]})") from None
+        raise Damaged(f"line {i} is not JSON ({str(error)[:60]})") from None
     if not isinstance(packet, dict) or not packet.keys() >= _KEYS:
-        raise Damaged(f"line {i + 1} lacks one of {', '.join(sorted(_KEYS))}")
-    x, y, z = (packet[axis] for axis in "xyz")
-    if not (isinstance(x, list) and isinstance(y, list) and isinstance(z, list) and len(x) == len(y) == len(z) > 0):
-        raise Damaged(f"line {i + 1}: x, y and z are not lists of equal length")
+        raise Damaged(f"line {i} lacks one of {', '.join(sorted(_KEYS))}")
+    axes = [packet[axis] for axis in "xyz"]
+    if not all(isinstance(axis, list) and 0 < len(axis) == len(packet["x"]) for axis in axes):
+        raise Damaged(f"line {i}: x, y and z are not lists of equal length")
     if not isinstance(packet["cloud_t"], (int, float)):
-        raise Damaged(f"line {i + 1}: cloud_t is no time")
+        raise Damaged(f"line {i}: cloud_t is no time")
     return packet
 
 
@@ -57,15 +53,12 @@ def _rate_and_start(times, counts, clock):
     """(rate in Hz, ISO start time): straight line through cumulative sample count against packet time."""
     if not np.isfinite(times).all() or not 0 < times[0] < 4e9 or np.any(np.diff(times) <= 0):
         raise Damaged("its packets are not in the order of time, or have impossible times")
-    ends = np.cumsum(counts)
     interval = np.median(np.diff(times) / counts[1:])
     away = np.diff(times) - counts[1:] * interval
     worst = int(np.abs(away).argmax())
     if abs(away[worst]) > HIGHEST_JITTER_IN_S[clock]:
-        raise Damaged(
-            f"after packet {worst + 1} the times jump by {away[worst]:.2f} s: packets are missing",
-            "cut the file at the gap",
-        )
-    slope = np.polyfit(times - times[0], ends, 1)[0]
+        told = f"after packet {worst + 1} the times jump by {away[worst]:.2f} s: packets are missing"
+        raise Damaged(told, "cut the file at the gap")
+    slope = np.polyfit(times - times[0], np.cumsum(counts), 1)[0]
     start = pd.Timestamp(times[0] - (counts[0] - 1) / slope, unit="s").round("us")
     return float(slope), start.isoformat() + "Z"

@@ -6,80 +6,77 @@ import re
 import numpy as np
 
 from tsgen.formats.recording import GRAVITY_IN_CM_S2, Damaged, Recording, equal, floats, in_order, number
-from tsgen.formats.source import LARGEST_TEXT_IN_BYTES, text_of
 
-_LENGTH = re.compile(r"NPTS\s*=\s*(\d+)\s*,?\s*DT\s*=\s*([\d.Ee+-]+)", re.IGNORECASE)
-# RSN10590_ComalTX11-10-20_IU.CCM.BH1.00, RSN8383_BEARCTY_CICWCHHE, RSN763_LOMAP_GIL067, RSN6_IMPVALL.I_I-ELC-UP
+# "NPTS=  12927, DT= .0125 SEC", and "33750    0.0040    NPTS, DT" of the first generation
+_LENGTH = re.compile(r"NPTS\s*=\s*(\d+)\s*,?\s*DT\s*=\s*([\d.E+-]+)|(\d+)\s+([\d.E+-]+)\s+NPTS\s*,\s*DT")
+# RSN10590_ComalTX11-10-20_IU.CCM.BH1.00, RSN8383_BEARCTY_CICWCHHE, RSN763_LOMAP_GIL067, RSN6_IMPVALL.I_I-ELC-UP,
+# RSN1616_DUZCE_362-E, RSN1633_MANJIL_ABBAR--L, RSN4843_CHUETSU_65006EW
 _SEED_DOTS = re.compile(r"_(?P<network>\w{2})\.(?P<station>\w+)\.\w\w(?P<component>[ENZ12])\.\w*$")
 _SEED_JOINED = re.compile(r"_(?P<network>[A-Z]{2})(?P<station>[A-Z0-9]{2,5})[BHE][HNLG](?P<component>[ENZ12])$")
-_AZIMUTH = re.compile(r"_(?P<station>[^_/]+?)(?P<component>\d{3}|[-_.]?(?:UP|DWN|DN|DOWN|VERT?|V))$")
+_NAMED = re.compile(
+    r"_(?P<station>[^_/]+?)(?:(?P<component>\d{3}|EW|NS)|[-_.]*(?P<up>UP|UD|DWN|DN|DOWN|VERT?|V)|[-_.]+(?P<other>[ENLT]))$"
+)
+_TITLE = re.compile(r"(.+?)[\s,]+(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b")
+_LETTERS = {"E": "E", "EW": "E", "2": "E", "T": "E", "N": "N", "NS": "N", "1": "N", "L": "N"}  # all others are vertical
 
 
 def family(name):
-    """(what the three component files of a record share, component: E N Z 1 2, an azimuth, or UP) or None."""
+    """(what the three component files of a record share, component: a label of _LETTERS, an azimuth, UP…) or None."""
     stem, _, end = name.rpartition(".")
-    parts = _parts(stem)
-    if parts is None:
-        return None
-    at = parts.start("component")
-    shared = stem[:at].rstrip("-_.") + "?" + stem[parts.end("component") :]
-    return f"{shared}.{end.upper()}", parts["component"]
+    if found := _parts(stem):
+        start, end_of_group = found.span(found.lastgroup)
+        return f"{stem[:start].rstrip('-_.')}?{stem[end_of_group:]}.{end.upper()}", found[found.lastgroup]
 
 
 def _parts(stem):
     stem = stem.upper()
-    return _SEED_DOTS.search(stem) or _SEED_JOINED.search(stem) or _AZIMUTH.search(stem)
+    return _SEED_DOTS.search(stem) or _SEED_JOINED.search(stem) or _NAMED.search(stem)
 
 
-def decode(source, names, unit=None):
+def decode(source, names, unit):
     """One Recording; azimuths are turned to east and north, components 1 and 2 are taken as they are."""
-    parts = [_component(text_of(source.read(name, LARGEST_TEXT_IN_BYTES))) for name in names]
-    interval = equal([interval for _, interval, _, _ in parts], "sampling interval")
-    kind = equal([kind for _, _, kind, _ in parts], "quantity")
-    labels = [(family(name) or (name, "?"))[1] for name in names]
-    named = dict(zip(labels, (samples for samples, _, _, _ in parts), strict=True))
-    if len(named) < len(names):
+    samples, intervals, kinds, titles = zip(*(_component(source.text(name)) for name in names), strict=True)
+    interval, kind = equal(intervals, "sampling interval"), equal(kinds, "quantity")
+    labels = [(family(name) or (name, ""))[1] for name in names]
+    if not all(labels):
+        raise Damaged("its name does not tell the component", "name it as PEER does: …-E, …-N, …-UP, or by azimuth")
+    if len(named := dict(zip(labels, samples, strict=True))) < len(names):
         raise Damaged(f"components {', '.join(labels)} name one twice", "keep the three files of one record")
     waveform, note = _oriented(named)
-    processing = "processed by PEER" + note
+    processing = "processed by PEER"
     if kind == "velocity":
         waveform = derivative(waveform, interval)
-        processing = "processed by PEER as velocity, differentiated to acceleration" + note
-    stem = names[0].rpartition(".")[0].rsplit("/", 1)[-1]
-    found = _parts(stem)
-    network = found.groupdict().get("network") or "PEER" if found else "PEER"
-    code = found["station"] if found else stem.upper()
-    return [Recording(waveform, 1 / interval, network, code, processing, 0.0, {"event": _event(parts[0][3])})]
+        processing += " as velocity, differentiated to acceleration"
+    said = _parts(names[0].rpartition(".")[0].rsplit("/", 1)[-1]).groupdict()
+    network, columns = said.get("network") or "PEER", {"event": _event(titles[0])}
+    return [Recording(waveform, 1 / interval, network, said["station"], processing + note, 0.0, columns)]
 
 
 def _component(text):
     """(samples in cm/s² or cm/s, interval in s, quantity, title line) of one file."""
     lines = text.replace("\r", "").split("\n", 4)
-    if len(lines) < 5 or "PEER" not in lines[0].upper():
+    if len(lines) < 5 or not re.search("PEER|PACIFIC ENGINEERING", lines[0].upper()):
         raise Damaged("it does not start with PEER's header of four lines")
-    quantity = lines[2].upper()
-    if "ACCELERATION" in quantity and re.search(r"UNITS OF G\b", quantity):
+    if re.search(r"ACCELERATION.*UNITS OF G\b", lines[2].upper()):
         kind, scale = "acceleration", GRAVITY_IN_CM_S2
-    elif "VELOCITY" in quantity and re.search(r"UNITS OF CM/S", quantity):
+    elif re.search(r"VELOCITY.*UNITS OF CM/S", lines[2].upper()):
         kind, scale = "velocity", 1.0
     else:
         raise Damaged(f"the unit is unknown: {lines[2].strip()[:60]!r}", "only g (.AT2) and cm/s (.VT2) are read")
-    length = _LENGTH.search(lines[3])
-    interval = number(length[2]) if length else math.nan
+    length = _LENGTH.search(lines[3].upper())
+    promised, interval = (number(value) for value in length.groups() if value) if length else (0, 0)
     if not 1e-4 <= interval <= 1:
         raise Damaged(f"the header does not give NPTS and DT: {lines[3].strip()[:60]!r}")
-    samples = floats(lines[4])
-    if len(samples) != int(length[1][:12]):
-        raise Damaged(f"the header promises {length[1][:12]} samples, the file holds {len(samples)}")
-    return samples * scale, interval, kind, lines[1]
+    return floats(lines[4], promised) * scale, interval, kind, lines[1]
 
 
 def _oriented(named):
-    """((3, samples) E, N, Z, note) of components by label."""
-    vertical = [label for label in named if not label.isdigit() and label not in "EN"]
+    """((3, samples) E, N, Z, note) of components by label; one that points down changes its sign."""
+    named = {label: -samples if label in ("DWN", "DN", "DOWN") else samples for label, samples in named.items()}
     azimuths = [label for label in named if len(label) == 3 and label.isdigit()]
+    vertical = [label for label in named if label not in _LETTERS and label not in azimuths]
     if len(azimuths) == 2 and len(vertical) == 1:
-        trio, note = in_order({name: named[name] for name in [*azimuths, *vertical]}, [*azimuths, *vertical])
+        trio, note = in_order(named, [*azimuths, *vertical])
         first, second = (math.radians(float(label)) for label in azimuths)
         if abs(math.cos(first - second)) > 0.02:
             raise Damaged(f"its horizontals are not at right angles: azimuths {' and '.join(azimuths)}")
@@ -88,13 +85,14 @@ def _oriented(named):
         return np.stack([east, north, trio[2]]), f"; horizontals at {' and '.join(azimuths)} degrees turned{note}"
     if azimuths:
         missing = "the vertical component" if len(azimuths) == 2 else "a horizontal component"
-        found = " and ".join(sorted(named))
-        raise Damaged(f"{missing} is missing (found only {found})", "put the three component files side by side")
-    letters = {{"1": "N", "2": "E"}.get(label, label): samples for label, samples in named.items()}
-    letters = {label if label in "ENZ" else "Z": samples for label, samples in letters.items()}
+        told = f"{missing} is missing (found only {' and '.join(sorted(named))})"
+        raise Damaged(told, "put the three component files side by side")
+    letters = {_LETTERS.get(label, "Z"): samples for label, samples in named.items()}
+    if len(letters) < len(named):
+        raise Damaged(f"components {', '.join(named)} name one twice", "keep the three files of one record")
     trio, note = in_order(letters)
-    if "1" in named:
-        note += "; horizontals are the file's 1 and 2, not necessarily north and east"
+    if nameless := sorted(label for label in named if label in "12LT"):
+        note += f"; horizontals are the file's {' and '.join(nameless)}, not necessarily north and east"
     return trio, note
 
 
@@ -104,21 +102,18 @@ def derivative(waveform, interval_in_s):
     The line between the ends is taken off first and its slope added back; what is left is continued as an odd
     function, so that no step arises at the ends. (…, samples) per interval -> (…, samples) per second.
     """
-    n = waveform.shape[-1]
-    if n < 3:
+    if (n := waveform.shape[-1]) < 3:
         raise Damaged(f"it holds {n} samples")
     slope = (waveform[..., -1:] - waveform[..., :1]) / (n - 1)
     rest = waveform - waveform[..., :1] - slope * np.arange(n)
     odd = np.concatenate([rest, -rest[..., -2:0:-1]], axis=-1)
-    frequency_in_hz = np.fft.rfftfreq(odd.shape[-1], interval_in_s)
-    spectrum = np.fft.rfft(odd, axis=-1) * (2j * np.pi * frequency_in_hz)
+    spectrum = np.fft.rfft(odd, axis=-1) * (2j * np.pi * np.fft.rfftfreq(odd.shape[-1], interval_in_s))
     return np.fft.irfft(spectrum, odd.shape[-1], axis=-1)[..., :n] + slope / interval_in_s
 
 
 def _event(title):
-    """Event id of the title line (Loma Prieta, 10/18/1989, Gilroy - Gavilan Coll., 67): PEER gives a date, no time."""
-    parts = [part.strip() for part in title.split(",")]
-    date = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})", parts[1]) if len(parts) > 2 else None
-    if not date or not parts[0]:
+    """Event id of the title line: Loma Prieta, 10/18/1989, Gilroy; until 1999 LOMA PRIETA 10/18/89 00:05, GILROY."""
+    if not (found := _TITLE.match(title.strip())):
         return ""
-    return f"peer_{date[3]}{int(date[1]):02d}{int(date[2]):02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', parts[0])[:40]}"
+    year = found[4] if len(found[4]) == 4 else f"19{found[4]}"
+    return f"peer_{year}{int(found[2]):02d}{int(found[3]):02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', found[1])[:40]}"

@@ -2,36 +2,23 @@
 
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tsgen import quality
 from tsgen.config import QualitySettings, WindowSettings
-from tsgen.formats import seisbench
+from tsgen.formats import quality, seisbench
 from tsgen.formats.discovery import SUPPORTED, job_of, jobs_below, suffix
 from tsgen.formats.recording import Damaged, UnreadableRecord, scale_of
 from tsgen.records import assemble
 
-REPORT_COLUMNS = ["file", "outcome", "reason"]
 LARGEST_IN_BYTES = 16 * 2**30  # of the waveforms returned; Records.load opens larger collections as memory maps
 CHUNK = 16  # jobs given to a worker at a time
 FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it saves
-
-
-class Wanted(NamedTuple):
-    """What the caller asked for."""
-
-    sampling_rate_in_hz: float | None
-    duration_in_s: float | None
-    unit: str | None
-    quality: QualitySettings = QualitySettings()
-    window: WindowSettings = WindowSettings()
 
 
 def read(path, sampling_rate_in_hz=None, unit=None):
@@ -44,18 +31,17 @@ def read(path, sampling_rate_in_hz=None, unit=None):
     path = Path(path)
     if path.name in seisbench.FILES and seisbench.is_collection(path.parent):
         path = path.parent
-    if path.is_dir() and seisbench.is_collection(path):
+    if seisbench.is_collection(path):
         return read_folder(path, sampling_rate_in_hz, unit=unit)[0]
     if path.is_dir() or suffix(path.name) == ".zip":
         raise UnreadableRecord(path, "it is a folder or an archive", "use formats.read_folder for these")
     if not path.is_file():
         raise UnreadableRecord(path, "there is no such file", "check the path")
-    wanted = _wanted(path, sampling_rate_in_hz, None, unit)
+    wanted = _wanted(path, unit, sampling_rate_in_hz, None)
     try:
-        job = job_of(path)
+        found, refusals = _work(job_of(path), wanted)
     except Damaged as error:
-        raise UnreadableRecord(path, str(error), error.remedy) from None
-    found, refusals = _work(job, wanted)
+        raise UnreadableRecord(path, error.reason, error.remedy) from None
     if not found:
         raise UnreadableRecord(path, *refusals[0][1:])
     return _joined(path, found, wanted)
@@ -65,14 +51,13 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     """(Records, report) of every record below ``path``, a folder or a zip archive, in any mix of supported formats.
 
     Each record is filtered and resampled to ``sampling_rate_in_hz`` (None: the native rate, which must then be one),
-    and cut to ``duration_in_s`` where that is given (Records.window), else zero-padded to the longest. A folder that
-    holds metadata.csv and waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives
-    found on the way are read in place. ``settings``: quality (config.QualitySettings), window (config.WindowSettings).
+    and cut to ``duration_in_s`` (Records.window), else zero-padded to the longest. A folder that holds metadata.csv and
+    waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives are read in place.
+    ``settings``: quality (config.QualitySettings), window (config.WindowSettings).
 
-    The report has one row a file, or one a trace of a collection: file, outcome, reason. Outcomes: "read" (the reason
-    is the quality text, "" if fine), "companion" (serves other files: StationXML, metadata.csv), "refused" (cannot be
-    read: why, and what to do), "left out" (no record, or not needed, such as KiK-net's borehole sensor). Raises
-    UnreadableRecord if ``path`` is missing, empty or holds nothing readable.
+    The report has one row a file or trace of a collection: file, outcome, reason. Outcomes: "read" (the reason is the
+    quality text, "" if fine), "companion" (serves other files, as StationXML does), "refused" (why, and what to do),
+    "left out" (no record, or not needed). Raises UnreadableRecord if ``path`` is missing, empty or all refused.
     """
     path = Path(path)
     if not path.exists():
@@ -82,32 +67,37 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     jobs, lines = jobs_below(path)
     if not jobs and not lines:
         raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
-    wanted = _wanted(path, sampling_rate_in_hz, duration_in_s, unit, **settings)
-    found = []
-    with tqdm(total=len(jobs), unit="file", desc="reading", disable=None) as bar:
-        for job, (decoded, refusals) in zip(jobs, _results(jobs, wanted), strict=True):
-            found += decoded
-            refused = [(file, "refused", f"{reason}; {remedy}") for file, reason, remedy in refusals]
-            # a file of several stations may be read in part: then it has a row for each part
-            lines += [(file, "read", "") for file in job.files] * bool(decoded) + refused
-            bar.update()
+    wanted = _wanted(path, unit, sampling_rate_in_hz, duration_in_s, **settings)
+    found, results = [], tqdm(_results(jobs, wanted), total=len(jobs), unit="file", desc="reading", disable=None)
+    for job, (decoded, refusals) in zip(jobs, results, strict=True):
+        found += decoded
+        # a file of several stations may be read in part: then it has a row for each part
+        lines += [(file, "read", "") for file in job.files] * bool(decoded)
+        lines += [(file, "refused", f"{reason}; {remedy}") for file, reason, remedy in refusals]
     if not found:
         refused = [f"; the first: {file}: {reason}" for file, outcome, reason in lines if outcome == "refused"]
         raise UnreadableRecord(path, f"none of its {len(lines)} files can be read{''.join(refused[:1])}", SUPPORTED)
-    records = _joined(path, found, wanted)
-    return records, _report(lines, found, records)
+    records, reasons = _joined(path, found, wanted), {}
+    notes = quality.event_notes(records.table)
+    for (*_, files), *texts in zip(found, records.table["quality"], notes, strict=True):
+        for file in files:
+            reasons.setdefault(file, {}).update(dict.fromkeys(filter(None, texts)))
+    rows = [(*line[:2], "; ".join(reasons[line[0]]) if line[1] == "read" else line[2]) for line in lines]
+    report = pd.DataFrame(rows, columns=["file", "outcome", "reason"])
+    return records, report.sort_values("file", kind="stable", ignore_index=True)
 
 
-def _wanted(path, sampling_rate_in_hz, duration_in_s, unit, **settings):
-    """Wanted of the arguments; raises ValueError for a rate or length, UnreadableRecord for a unit, that is none."""
-    for name, value in (("sampling_rate_in_hz", sampling_rate_in_hz), ("duration_in_s", duration_in_s)):
+def _wanted(path, unit, rate_in_hz, duration_in_s, quality=QualitySettings(), window=WindowSettings()):  # noqa: B008
+    """What the caller asked for; raises ValueError for an impossible size, UnreadableRecord for an unknown unit."""
+    sizes = {"sampling_rate_in_hz": rate_in_hz, "duration_in_s": duration_in_s}
+    for name, value in sizes.items():
         if value is not None and not 0 < value < np.inf:
             raise ValueError(f"{name} must be above 0, not {value}")
     try:
         scale_of(unit or "gal")
     except Damaged as error:
-        raise UnreadableRecord(path, str(error), error.remedy) from None
-    return Wanted(sampling_rate_in_hz, duration_in_s, unit, **settings)
+        raise UnreadableRecord(path, error.reason, error.remedy) from None
+    return SimpleNamespace(unit=unit, quality=quality, window=window, **sizes)
 
 
 def _work(job, wanted):
@@ -116,19 +106,18 @@ def _work(job, wanted):
         decoded = job.decode(wanted.unit)
         found = [(*_prepared(*one, wanted), job.files) for one in decoded if not isinstance(one, Damaged)]
         errors = [one for one in decoded if isinstance(one, Damaged)]
-    except Damaged as error:
-        found, errors = [], [error]
     except Exception as error:  # the last line of defence: one damaged file must not end the reading of a folder
         told = f"it cannot be decoded ({type(error).__name__}: {str(error)[:120]})"
-        found, errors = [], [Damaged(told)]
-    files = job.files if not found else job.files[:1]
-    return found, [(file, str(error), error.remedy) for error in errors for file in files]
+        found, errors = [], [error if isinstance(error, Damaged) else Damaged(told)]
+    files = job.files[:1] if found else job.files
+    return found, [(file, error.reason, error.remedy) for error in errors for file in files]
 
 
 def _prepared(waveform, rate, row, wanted):
     """(waveform, rate, row) checked at its native rate, then brought to the wanted rate and length."""
-    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan), wanted.quality)
-    row = row | {"quality": row.get("quality") or "; ".join(told)}
+    remarks, counts = row.pop("remarks", ()), row.pop("counts", None)
+    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan), wanted.quality, counts)
+    row["quality"] = row.get("quality") or "; ".join([*remarks, *told])
     records = assemble([waveform], [rate], pd.DataFrame([row]), wanted.sampling_rate_in_hz)
     if wanted.duration_in_s:
         records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)), wanted.window)
@@ -136,39 +125,19 @@ def _prepared(waveform, rate, row, wanted):
 
 
 def _joined(path, found, wanted):
-    """One Records of what the jobs gave; raises UnreadableRecord if the rates differ."""
-    rates = {rate for _, rate, _, _ in found}
-    if len(rates) > 1:
-        raise UnreadableRecord(
-            path,
-            f"the records have {len(rates)} sampling rates, {min(rates):g} to {max(rates):g} Hz",
-            "give sampling_rate_in_hz to bring them to one",
-        )
-    longest = max(waveform.shape[1] for waveform, _, _, _ in found)
+    """One Records of what the jobs gave; raises UnreadableRecord if the rates differ, or if it would be too large."""
+    waveforms, rates, rows, _ = zip(*found, strict=True)
+    low, high, longest = min(rates), max(rates), max(waveform.shape[1] for waveform in waveforms)
+    if low < high:
+        told = f"the records have {len(set(rates))} sampling rates, {low:g} to {high:g} Hz"
+        raise UnreadableRecord(path, told, "give sampling_rate_in_hz to bring them to one")
     if 12 * len(found) * longest > LARGEST_IN_BYTES:
-        told = f"{len(found)} records as long as the longest ({longest / max(rates):.0f} s) take too much memory"
+        told = f"{len(found)} records as long as the longest ({longest / high:.0f} s) take too much memory"
         raise UnreadableRecord(path, told, "give duration_in_s, or save them in parts")
-    table = pd.DataFrame([row for _, _, row, _ in found])
-    records = assemble([waveform for waveform, _, _, _ in found], [rates.pop()] * len(found), table)
-    records = records.with_columns(samples=table["samples"].astype(int))
-    copies = quality.duplicates(records, wanted.quality)
-    texts = ["; ".join(filter(None, pair)) for pair in zip(records.table["quality"], copies, strict=True)]
-    return records.with_columns(quality=texts)
-
-
-def _report(lines, found, records):
-    """The report, each file that was read with its record's quality and the other id of its event."""
-    reasons = {}
-    for (*_, files), text, note in zip(
-        found, records.table["quality"], quality.event_notes(records.table), strict=True
-    ):
-        for file in files:
-            reasons.setdefault(file, []).extend(filter(None, (text, note)))
-    rows = [
-        (file, outcome, "; ".join(dict.fromkeys(reasons.get(file, []))) if outcome == "read" else reason)
-        for file, outcome, reason in lines
-    ]
-    return pd.DataFrame(rows, columns=REPORT_COLUMNS).sort_values("file", kind="stable", ignore_index=True)
+    table = pd.DataFrame(list(rows))
+    records = assemble(waveforms, rates, table).with_columns(samples=table["samples"].astype(int))
+    texts = zip(records.table["quality"], quality.duplicates(records, wanted.quality), strict=True)
+    return records.with_columns(quality=["; ".join(filter(None, pair)) for pair in texts])
 
 
 def _results(jobs, wanted):
@@ -181,10 +150,9 @@ def _results(jobs, wanted):
         futures = [pool.submit(_work_all, chunk, wanted) for chunk in chunks]
         for chunk, future in zip(chunks, futures, strict=True):
             try:
-                results = future.result()
+                yield from future.result()
             except BrokenProcessPool:
-                results = _again(chunk, wanted)
-            yield from results
+                yield from _again(chunk, wanted)
 
 
 def cores():
@@ -204,11 +172,10 @@ def _work_all(jobs, wanted):
 
 def _again(jobs, wanted):
     """``_work_all`` in a process of its own, after one job (not known which) has ended a worker and all futures."""
-    with _pool(1) as pool:
-        try:
+    try:
+        with _pool(1) as pool:
             return pool.submit(_work_all, jobs, wanted).result()
-        except BrokenProcessPool:
-            if len(jobs) > 1:
-                return [_again([job], wanted)[0] for job in jobs]
-            told = ("reading it ended the process", "download the file again")
-            return [([], [(file, *told) for file in jobs[0].files])]
+    except BrokenProcessPool:
+        if len(jobs) > 1:
+            return [_again([job], wanted)[0] for job in jobs]
+        return [([], [(file, "reading it ended the process", "download the file again") for file in jobs[0].files])]

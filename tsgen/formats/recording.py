@@ -1,35 +1,30 @@
 """What every reader hands over: one recording, decoded, in E, N, Z and cm/s², with what its header says."""
 
+import contextlib
 import math
 import re
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
+
+from tsgen.records import SAMPLE_COLUMNS, epicentral_distance_in_km
 
 GRAVITY_IN_CM_S2 = 980.665
 UNITS_IN_CM_S2 = {"cm/s^2": 1.0, "gal": 1.0, "m/s^2": 100.0, "g": GRAVITY_IN_CM_S2}
-_SPELLINGS = {"cmps2": "cm/s^2", "mps2": "m/s^2"} | dict.fromkeys(("cm/s/s", "cm/s2", "cm/s**2", "cm/sec^2"), "cm/s^2")
-_SPELLINGS |= dict.fromkeys(("m/s/s", "m/s2", "m/s**2", "m/sec^2"), "m/s^2")
+_SPELLINGS = re.compile(r"(ps|/s(ec)?(\^|\*\*)?)2$|/s/s$")  # cmps2, m/s2, m/s**2, cm/sec^2, m/s/s
 
 HIGHEST_PEAK_IN_CM_S2 = 1e6  # a thousand g: no ground moves so, hence damaged numbers or another unit
 LARGEST_NUMBER = 1e30  # in any unit: squares and sums of such numbers still are finite
 LOWEST_RATE_IN_HZ, HIGHEST_RATE_IN_HZ = 1.0, 10_000.0  # outside, the header is damaged
 LONGEST_IN_S = 86_400.0  # resampling a longer one would take gigabytes
-FEWEST_SAMPLES = 2
+LARGEST_TEXT_IN_BYTES = 64 * 2**20  # text takes some ten times its size while it is parsed
 
 # numbers outside are placeholders (-999, 0) or damage, and count as unknown
-PLAUSIBLE = {
-    "magnitude": (-3.0, 10.0),
-    "depth_in_km": (-10.0, 1000.0),
-    "distance_in_km": (0.0, 20_100.0),
-    "vs30_in_m_per_s": (10.0, 6000.0),
-    "station_latitude": (-90.0, 90.0),
-    "station_longitude": (-180.0, 180.0),
-    "event_latitude": (-90.0, 90.0),
-    "event_longitude": (-180.0, 180.0),
-}
-TEXTS = ("origin_time", "start_time", "event")
+PLAUSIBLE = {"magnitude": (-3.0, 10.0), "depth_in_km": (-10.0, 1000.0), "distance_in_km": (0.0, 20_100.0)}
+PLAUSIBLE |= {"vs30_in_m_per_s": (10.0, 6000.0)}
+PLAUSIBLE |= {"station_latitude": (-90.0, 90.0), "station_longitude": (-180.0, 180.0)}
+PLAUSIBLE |= {"event_latitude": (-90.0, 90.0), "event_longitude": (-180.0, 180.0)}
 
 
 class UnreadableRecord(ValueError):
@@ -53,7 +48,11 @@ class Damaged(ValueError):
 
 @dataclass
 class Recording:
-    """Waveform (3, samples) in E, N, Z and cm/s² at the native rate, and the table's columns that the file knows."""
+    """Waveform (3, samples) in E, N, Z and cm/s² at the native rate, and the table's columns that the file knows.
+
+    remarks: reasons why it is poor that only its reader sees; counts: (3, samples) before an instrument's response was
+    removed, in which ``quality`` looks for clipping, or None.
+    """
 
     waveform: np.ndarray
     sampling_rate_in_hz: float
@@ -62,61 +61,52 @@ class Recording:
     processing: str
     usable_from_hz: float = 0.0
     columns: dict = field(default_factory=dict)
+    remarks: tuple = ()
+    counts: np.ndarray | None = None
 
-    def settled(self, file, remove_mean=True):
-        """(waveform float32, native rate, row of the table); raises Damaged for what has no meaning."""
-        rate = checked_rate(self.sampling_rate_in_hz, np.shape(self.waveform)[-1])
-        waveform = checked_waveform(self.waveform, remove_mean)
+    def settled(self, file):
+        """(waveform float32, its mean removed, native rate, row of the table); raises Damaged for the meaningless."""
+        if not self.code:
+            raise Damaged("the header names no station")
+        waveform, rate = checked(self.waveform, self.sampling_rate_in_hz, remove_mean=True)
         row = {name: plausible(name, self.columns.get(name)) for name in PLAUSIBLE}
-        row |= {name: str(self.columns.get(name) or "") for name in TEXTS}
-        for name in ("p_arrival_sample", "s_arrival_sample"):
+        row |= {name: str(self.columns.get(name) or "") for name in ("origin_time", "start_time", "event")}
+        for name in SAMPLE_COLUMNS:
             arrival = number(self.columns.get(name))
             row[name] = arrival if 0 <= arrival < waveform.shape[1] else math.nan
         if math.isnan(row["distance_in_km"]):
-            row["distance_in_km"] = epicentral_distance_in_km(row)
-        station = f"{self.network}.{self.code}" if self.network else self.code
-        row |= {"station": station, "kind": "recorded", "source": self.network, "file": file}
-        row |= {"processing": self.processing + ("; mean removed" if remove_mean else "")}
+            row["distance_in_km"] = float(epicentral_distance_in_km(row))
+        row |= {"station": f"{self.network}.{self.code}" if self.network else self.code, "kind": "recorded"}
+        row |= {"source": self.network, "file": file, "processing": self.processing + "; mean removed"}
         row |= {"samples": waveform.shape[1], "native_sampling_rate_in_hz": rate}
         row |= {"usable_from_hz": max(0.0, number(self.usable_from_hz, 0.0)), "usable_to_hz": 0.4 * rate}
-        row["event_inferred"] = row["event"] == ""
-        if row["event_inferred"]:
-            row["event"] = inferred_event(row["start_time"], file)
+        row |= {"event_inferred": row["event"] == "", "remarks": self.remarks, "counts": self.counts}
+        row["event"] = row["event"] or inferred_event(row["start_time"], file)
         return waveform, rate, row
 
 
-def checked_rate(rate_in_hz, n_samples):
-    """The rate as a float; raises Damaged if no instrument has it, or if the record would last days."""
-    rate = float(rate_in_hz)
-    if not LOWEST_RATE_IN_HZ <= rate <= HIGHEST_RATE_IN_HZ:  # also catches NaN
-        raise Damaged(f"a sampling rate of {rate:g} Hz is impossible")
-    if n_samples > LONGEST_IN_S * rate:
-        raise Damaged(f"it lasts {n_samples / rate / 3600:.0f} hours", "cut out the stretch with the earthquake")
-    return rate
-
-
-def checked_waveform(waveform, remove_mean, scale=1.0):
-    """The waveform times ``scale`` as float32; raises Damaged if it is empty, not finite or no ground motion."""
-    waveform = np.asarray(waveform)
+def checked(waveform, rate_in_hz, scale=1.0, remove_mean=False):
+    """(waveform times ``scale`` as float32, rate as a float); raises Damaged for what no instrument records."""
+    waveform, rate = np.asarray(waveform), float(rate_in_hz)
     if waveform.ndim != 2 or waveform.shape[0] != 3:
         raise Damaged(f"three components are needed, found an array of shape {waveform.shape}")
-    if waveform.shape[1] < FEWEST_SAMPLES:
-        raise Damaged(f"it holds {waveform.shape[1]} samples")
-    with np.errstate(invalid="ignore"):  # a signalling NaN would be told twice
-        waveform = waveform.astype(np.float64)
+    if not LOWEST_RATE_IN_HZ <= rate <= HIGHEST_RATE_IN_HZ:  # also catches NaN
+        raise Damaged(f"a sampling rate of {rate:g} Hz is impossible")
+    if (n := waveform.shape[1]) > LONGEST_IN_S * rate:
+        raise Damaged(f"it lasts {n / rate / 3600:.0f} hours", "cut out the stretch with the earthquake")
+    if n < 2:
+        raise Damaged(f"it holds {n} samples")
     waveform = finite(waveform) * scale
     if remove_mean:
         waveform = waveform - waveform.mean(axis=1, keepdims=True)
-    peak = np.abs(waveform).max()
-    if peak > HIGHEST_PEAK_IN_CM_S2:
+    if (peak := np.abs(waveform).max()) > HIGHEST_PEAK_IN_CM_S2:
         raise Damaged(f"a peak of {peak:.3g} cm/s² is impossible", "check the unit, or download the file again")
-    return waveform.astype(np.float32)
+    return waveform.astype(np.float32), rate
 
 
 def scale_of(unit):
     """Factor from ``unit`` to cm/s²; raises Damaged for a unit that is not one of acceleration."""
-    name = re.sub(r"\s", "", str(unit or "")).lower()
-    name = _SPELLINGS.get(name, name)
+    name = _SPELLINGS.sub("/s^2", re.sub(r"\s", "", str(unit or "")).lower())
     if name not in UNITS_IN_CM_S2:
         told = f"the unit {str(unit)[:40]!r} is unknown" if name else "no unit is given"
         raise Damaged(told, f"give unit= one of {', '.join(UNITS_IN_CM_S2)}")
@@ -126,7 +116,7 @@ def scale_of(unit):
 def number(text, missing=math.nan):
     """A float of header text or a MATLAB scalar; ``missing`` where it is none."""
     try:
-        value = float(np.asarray(text).reshape(-1)[0]) if isinstance(text, np.ndarray) else float(text)
+        value = float(text.reshape(-1)[0] if isinstance(text, np.ndarray) else text)
     except (TypeError, ValueError, IndexError, OverflowError):
         return missing
     return value if math.isfinite(value) else missing
@@ -139,29 +129,9 @@ def plausible(name, value):
     return value if low <= value <= high else math.nan
 
 
-def utc(text, form="ISO8601", hours=0):
-    """ISO 8601 text in UTC of ``text``, which is ``hours`` ahead of UTC; "" where it is no time of an instrument."""
-    time = pd.to_datetime(str(text).strip(), format=form, errors="coerce", utc=True)
-    if time is pd.NaT or not 1900 <= time.year < 2100:
-        return ""
-    return (time - pd.Timedelta(hours=hours)).tz_localize(None).isoformat() + "Z"
-
-
 def inferred_event(start_time, file):
     """One id a minute of record start; without a start time the file is its own event."""
-    if start_time:
-        return "inferred_" + re.sub(r"\D", "", start_time)[:12]
-    return f"inferred_{file}"
-
-
-def epicentral_distance_in_km(row):
-    """Great-circle distance from the coordinates of a row of the table; NaN where one is unknown."""
-    names = ("event_latitude", "event_longitude", "station_latitude", "station_longitude")
-    latitude, longitude, station_latitude, station_longitude = (math.radians(row[name]) for name in names)
-    half = math.sin((latitude - station_latitude) / 2) ** 2
-    across = math.sin((longitude - station_longitude) / 2) ** 2
-    half += math.cos(latitude) * math.cos(station_latitude) * across
-    return 6371.0 * 2 * math.asin(min(1.0, math.sqrt(half))) if math.isfinite(half) else math.nan
+    return "inferred_" + (re.sub(r"\D", "", start_time)[:12] if start_time else file)
 
 
 def in_order(components, names="ENZ"):
@@ -169,11 +139,9 @@ def in_order(components, names="ENZ"):
 
     Components of one start that differ in length are cut to the shortest, and the note says so.
     """
-    missing = [name for name in names if name not in components]
-    if missing:
-        found = " and ".join(sorted(components)) or "none"
-        told = f"component {' and '.join(missing)} is missing (found {found})"
-        raise Damaged(told, "put the three component files side by side")
+    if missing := [name for name in names if name not in components]:
+        told = f"{' and '.join(missing)} is missing (found {' and '.join(sorted(components)) or 'none'})"
+        raise Damaged(f"component {told}", "put the three component files side by side")
     lengths = [len(components[name]) for name in names]
     note = "; cut to the common length" if min(lengths) < max(lengths) else ""
     return np.stack([components[name][: min(lengths)] for name in names]), note
@@ -181,24 +149,45 @@ def in_order(components, names="ENZ"):
 
 def equal(values, what):
     """The one value of ``values``; raises Damaged if the components disagree."""
-    found = sorted(set(values))
-    if len(found) != 1:
-        raise Damaged(f"the components differ in {what}: {', '.join(str(value) for value in found)}")
+    if len(found := sorted(set(values))) != 1:
+        raise Damaged(f"the components differ in {what}: {', '.join(map(str, found))}")
     return found[0]
 
 
-def floats(text):
-    """1-D float64 array of whitespace-separated numbers; raises Damaged where one is none, or not finite."""
+def header_of(lines):
+    """{NAME in capitals: value} of lines NAME : value."""
+    parts = (line.partition(":") for line in lines)
+    return {key.strip().upper(): value.strip() for key, colon, value in parts if colon}
+
+
+def floats(text, promised):
+    """1-D float64 array of the ``promised`` number of numbers; raises Damaged for more, fewer, or what is no number."""
     try:
-        return finite(np.array(text.split(), dtype=np.float64))
-    except Damaged:
-        raise
+        samples = np.array(text.split(), dtype=np.float64)
     except ValueError as error:
         raise Damaged(f"the samples are not all numbers ({str(error)[:80]})") from None
+    if len(samples) != promised:
+        raise Damaged(f"the header promises {promised:.0f} samples, the file holds {len(samples)}")
+    return finite(samples)
 
 
 def finite(samples):
-    """The samples; raises Damaged where one is not finite, or so large that arithmetic would overflow."""
+    """The samples as float64; raises Damaged where one is not finite, or so large that arithmetic would overflow."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN would be told twice
+        samples = np.asarray(samples, np.float64)
     if not (np.abs(samples) < LARGEST_NUMBER).all():  # also false for NaN
         raise Damaged("it holds values that are not finite, or that no instrument records")
     return samples
+
+
+@contextlib.contextmanager
+def obspy_or(failure, remedy="download the file again"):
+    """Run ObsPy, which raises whatever its parsing stumbles over, and make Damaged of that."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except Damaged:
+        raise
+    except Exception as error:
+        raise Damaged(f"{failure} ({type(error).__name__}: {str(error)[:80]})", remedy) from None

@@ -1,0 +1,120 @@
+"""Experiments at smoke: each leaves findings that its keys tell apart, and what claims and readers ask of them."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import few_draws
+from test_study import recorded
+
+from tsgen import claims, experiments, findings, splits
+from tsgen.claims import CLAIMS, UNTESTED
+from tsgen.findings import IDENTITY, finding
+
+
+@pytest.fixture(autouse=True)
+def short(tmp_path, monkeypatch):
+    """Few trainings, networks, splits and trials; nothing is written outside the test's folder."""
+    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
+    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS"):
+        monkeypatch.setattr(experiments, name, 2)
+    monkeypatch.setattr(splits, "FOLDS", 2)
+    monkeypatch.setattr(experiments, "ABLATED_NETWORKS", (2,))
+    monkeypatch.setattr(experiments, "RECORDED_FIGURES", ())
+    monkeypatch.setattr(experiments, "JUDGED", ("timesnet", "control_average"))
+    monkeypatch.setattr(experiments, "CONTROLS", ("control_average",))
+    for name, kept in (("VAE_TRIALS", 2), ("CGM_TRIALS", 7)):
+        trials = getattr(experiments, name)
+        ends = [*list(trials)[:1], *list(trials)[kept - 1 : kept]]  # as chosen, and one changed
+        monkeypatch.setattr(experiments, name, {each: trials[each] for each in ends})
+    monkeypatch.setattr(experiments, "ABLATIONS", tuple(experiments.CGM_TRIALS))
+    with few_draws():
+        yield
+
+
+def ran(name, folder, *given):
+    content = json.loads(experiments.run(name, "smoke", *given, folder=folder).read_text())
+    rows = findings.table(content["findings"])
+    assert content["run"]["profile"] == "smoke" and content["run"]["experiment"]
+    assert content["run"]["command"].startswith(f"python -m tsgen.experiments {name} --profile smoke")
+    assert len(rows) > 2 and not rows.duplicated(list(IDENTITY)).any()
+    return content["run"], rows
+
+
+TOLD_APART = {
+    # experiment: the key that tells its variants apart
+    "forms": "set",
+    "seeds": "training",
+    "vae": "set",
+    "cgm_objectives": "set",
+    "cgm_ablations": "set",
+    "cgm_leaks": "set",
+}
+FOR_CLAIMS = {"evidence", "folds", "recorded", "cgm_networks"}  # in one test below
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_every_experiment_runs_at_smoke(name, tmp_path):
+    _, rows = ran(name, tmp_path / "results")
+    variants = rows[TOLD_APART[name]].replace("", np.nan).dropna().unique()
+    assert len(variants) >= 2 and rows["value"].notna().any()
+
+
+def test_every_experiment_is_run_by_a_test():
+    assert set(experiments.EXPERIMENTS) == TOLD_APART.keys() | FOR_CLAIMS
+
+
+def test_what_claims_read_of_stored_experiments_is_what_experiments_write(tmp_path):
+    given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
+    sources = {"evidence": ran("evidence", tmp_path / "results")[1]}
+    sources["cgm_networks"] = ran("cgm_networks", tmp_path / "results")[1]
+    for name, stem in (("recorded", "recorded"), ("folds", "recorded-folds")):
+        run, sources[stem] = ran(name, tmp_path / "results", *given)
+        assert run["command"].endswith("--records set --stations TK.0000,TK.0001") and run["records"] == "set"
+    asked = [claim for claim in CLAIMS if claim.source != "run"]
+    frame = claims.table(sources, asked)
+    assert not frame[frame["verdict"] == UNTESTED]["claim"].tolist()
+    assert frame["why"].str.startswith("mean of 2 ").sum() == len(asked) - 1  # all but the one recorded split
+    loss = dict(next(claim for claim in asked if claim.source == "recorded").where)
+    assert abs(findings.one(sources["recorded"], **loss)["value"]) < 0.05  # noise is incoherent
+    read = experiments.sources(sources["evidence"])
+    assert set(read) == {"run", *sources} and len(read["recorded"]) == len(sources["recorded"])
+
+
+def test_recorded_needs_records_and_an_unknown_name_is_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="--records"):
+        experiments.run("recorded", "smoke", folder=tmp_path)
+    with pytest.raises(ValueError, match="unknown experiment 'other'; known: forms"):
+        experiments.run("other", "smoke", folder=tmp_path)
+    assert experiments.main(["other"]) == 2 and "unknown experiment" in capsys.readouterr().err
+    assert experiments.main(["--list"]) == 0 and "cgm_leaks" in capsys.readouterr().out
+
+
+def test_a_missing_experiment_is_told_with_the_command_that_makes_it(capsys):
+    for name in ("cgm_leaks", "recorded-cgm_networks"):
+        assert not len(experiments.stored(name))
+    plain, recorded_one = capsys.readouterr().out.splitlines()
+    assert plain.endswith("python -m tsgen.experiments cgm_leaks makes it")
+    assert "tsgen.experiments cgm_networks --records FOLDER --stations A,B makes it" in recorded_one
+
+
+def test_a_stored_experiment_says_when_and_how_it_was_made(tmp_path, capsys):
+    content = {"run": {"experiment": "What.", "date": "2026-01-01", "profile": "quick", "records": "set"}}
+    content["run"] |= {"command": "python -m x", "attribution": "Whose"}
+    content["findings"] = [finding("a", "", "pga", "level", 1.0, training=3)]
+    experiments.RESULTS.mkdir()
+    (experiments.RESULTS / "x.json").write_text(json.dumps(content))
+    assert experiments.stored("x")["training"].tolist() == [3]
+    assert capsys.readouterr().out == "stored, 2026-01-01, quick, set: python -m x\nWhat.\nWhose\n"
+
+
+def test_spread_is_the_mean_over_repeats_with_students_interval():
+    values = [1.0, 2.0, 3.0, 4.0]
+    rows = [finding("a", "b", "pga", "median", v, training=i) for i, v in enumerate(values)]
+    rows += [finding("a", "", "pga", "level", 1.0, training=0), finding("a", "b", "pga", "spread", 7.0)]
+    found = experiments.spread(findings.table(rows))
+    half = 2.353363 * np.sqrt(5 / 3) / 2  # the 95 % point of Student's t with 3 degrees of freedom
+    first = findings.one(found, statistic="median")
+    assert (first["low"], first["high"]) == pytest.approx((2.5 - half, 2.5 + half)) and first["n"] == 4
+    assert len(found) == 2 and np.isnan(findings.one(found, statistic="level")["low"])

@@ -1,0 +1,241 @@
+"""One set of records for a run: what was read or simulated, which stations are the targets, what is held out."""
+
+import hashlib
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from tsgen import config, formats, records, simulate, splits, store
+from tsgen.records import Records
+
+FEWEST_EVENTS = 8  # a station needs them to be chosen as a target by itself
+N_TARGETS = 5  # as many as in the paper
+NOT_READ = ("refused", "left out")  # outcomes of formats.read_folder
+ATTRIBUTIONS = {"OEEWMX": "OpenEEW, CC BY-SA 4.0"}  # network: whose recordings they are, on what terms
+
+
+class Dataset:
+    """Records of one folder, or of the simulated default, at a profile's rate and length, split by event.
+
+    The arguments are those of ``study.Study``.
+    """
+
+    def __init__(
+        self, profile="quick", records=None, stations=None, seed=0, folder=None, unit=None, split="events", whole=None
+    ):
+        self.settings = profile if isinstance(profile, config.Profile) else config.profile(profile)
+        self.records_folder = Path(records).resolve() if records else None
+        if self.records_folder and not self.records_folder.is_dir():
+            raise ValueError(f"--records {records}: no such folder")
+        if isinstance(stations, str):
+            stations = [name.strip() for name in stations.split(",") if name.strip()]
+        self.wanted = list(stations or [])
+        self.seed, self.unit, self.split = int(seed), unit or os.environ.get("TSGEN_UNIT") or None, split
+        self.folder = Path(folder) if folder else runs_folder() / self._run_name()
+        self._whole, self._stages, self._hvsr = whole, {}, {}
+
+    def __repr__(self):
+        return f"Study({self.settings.name}; {self.records!r}; targets {', '.join(self.stations)}; seed {self.seed})"
+
+    def describe(self):
+        """Print what this run is: settings, and records by use."""
+        s, source = self.settings, self.records_folder.name if self.records_folder else "the simulated default"
+        print(
+            f"profile {s.name}: {s.n_samples} samples at {s.sampling_rate_in_hz:g} Hz, {s.duration_in_s:.2f} s a record"
+        )
+        print(f"{self.kind} records from {source}; seed {self.seed}")
+        print(f"targets {', '.join(self.stations)}")
+        print(f"{len(self.training)} training and {len(self.held_out)} held-out target records", end=", ")
+        print(f"{len(self.background)} background records")
+
+    def _run_name(self):
+        name = self.settings.name
+        if self.records_folder or self.wanted:
+            stem = self.records_folder.name if self.records_folder else "simulated"
+            stem = re.sub(r"[^A-Za-z0-9_-]+", "_", stem)
+            text = f"{self.records_folder}|{','.join(self.wanted)}|{self.unit}"
+            name += f"-{stem}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        name += f"-seed{self.seed}" if self.seed else ""
+        return name + (f"-{re.sub('[^A-Za-z0-9]+', '_', self.split)}" if self.split != "events" else "")
+
+    @property
+    def is_default(self):
+        """Whether this is the committed run: simulated records, quick profile, no own stations, seed 0."""
+        known = self.settings == config.PROFILES["quick"] and self.split == "events"
+        return known and not self.records_folder and not self.wanted and self.seed == 0
+
+    @property
+    def kind(self):
+        return "recorded" if self.records_folder else "simulated"
+
+    def with_split(self, split):
+        """The same records with another split, in a folder beside this one's; they are read once."""
+        folder = self.folder.with_name(f"{self.folder.name}-{re.sub('[^A-Za-z0-9]+', '_', split)}")
+        stations = self.stations if self.wanted else None
+        return type(self)(self.settings, self.records_folder, stations, self.seed, folder, self.unit, split, self)
+
+    # ---- stages ----
+
+    def stage(self, kind, *of):
+        """The Stage of one thing that a Study hands out: records, simulated, model, reconstructed, generated, measured.
+
+        Whoever keeps what rests on it names it as an input.
+        """
+        if (kind, *of) not in self._stages:
+            self._stages[kind, *of] = getattr(self, f"_{kind}_stage")(*of)
+        return self._stages[kind, *of]
+
+    def _stage(self, name, build, load=Records.load, settings=(), inputs=(), resumable=False):
+        return store.Stage(self.folder, name, build, load, settings, tuple(inputs), resumable)
+
+    @property
+    def _divided(self):
+        """What decides which records are training, held out and background, beside the records themselves."""
+        out = hashlib.sha256(self._outside.tobytes()).hexdigest()[:12]
+        return self.split, out, self.stations, self.seed, self.settings.fewest_background
+
+    # ---- records ----
+
+    def _simulated_stage(self):
+        if self._whole is not None:
+            return self._whole.stage("simulated")
+
+        def build(folder):
+            simulate.network(self.settings.simulation, self.seed).save(folder)
+
+        name = "simulated" if self.records_folder else "records"
+        return self._stage(name, build, settings=(self.settings.simulation, self.seed))
+
+    def _records_stage(self):
+        s = self.settings
+
+        def build(folder):
+            some, report = formats.read_folder(
+                self.records_folder,
+                s.sampling_rate_in_hz,
+                s.duration_in_s,
+                self.unit,
+                quality=s.quality,
+                window=s.window,
+            )
+            self._resolve(some)  # an unknown station ends here, before anything is left behind
+            some.save(folder)
+            report.to_csv(folder / "report.csv", index=False)
+
+        if self._whole is not None:
+            return self._whole.stage("records")
+        if self.records_folder is None:
+            return self.stage("simulated")
+        parts = (s.sampling_rate_in_hz, s.n_samples, s.window, s.quality, self.unit)
+        return self._stage("records", build, settings=(parts, store.folder_key(self.records_folder)))
+
+    @cached_property
+    def _everything(self):
+        """All records that were read or simulated, and the report of what was not used."""
+        if self._whole is not None:
+            return self._whole._everything
+        report, some = pd.DataFrame(columns=["file", "outcome", "reason"]), self.stage("records").value
+        if self.records_folder:
+            report = pd.read_csv(self.stage("records").folder / "report.csv", keep_default_na=False)
+        return some, report
+
+    @cached_property
+    def records(self):
+        """The records in use: those without a remark on their quality, at the profile's rate and length."""
+        some = self._everything[0]
+        if "quality" not in some.table:
+            return some
+        good = (some.table["quality"] == "").to_numpy()
+        if not good.all():
+            print(f"{(~good).sum()} of {len(some)} records left out for their quality (Study.not_used says why)")
+        return some.take(good)
+
+    @cached_property
+    def not_used(self):
+        """DataFrame (file, station, event, reason): every file and record that the study leaves out."""
+        some, report = self._everything
+        table = some.table
+        poor = table[table["quality"] != ""] if "quality" in table else table.iloc[:0]
+        left = report[report["outcome"].isin(NOT_READ)].assign(station="", event="")
+        poor = poor.reindex(columns=["file", "station", "event", "quality"]).rename(columns={"quality": "reason"})
+        columns = ["file", "station", "event", "reason"]
+        return pd.concat([left[columns], poor[columns]], ignore_index=True).fillna("")
+
+    def _resolve(self, some):
+        """Names of the wanted stations as they stand in the table; the fullest ones where none is named."""
+        events = some.table.assign(event=records.event_groups(some.table)).groupby("station")["event"].nunique()
+        if not self.wanted:
+            if self.records_folder is None:
+                return self._simulated_targets()
+            full = events[events >= FEWEST_EVENTS].sort_index().sort_values(ascending=False, kind="stable")
+            if full.empty:
+                raise ValueError(
+                    f"no station of {self.records_folder.name} has {FEWEST_EVENTS} events; "
+                    f"the fullest, {events.idxmax()}, has {events.max()}: name the targets with --stations"
+                )
+            return sorted(full.index[:N_TARGETS])
+        names = []
+        for wanted in self.wanted:
+            fits = [name for name in events.index if name == wanted or records.split_station(name)[1] == wanted]
+            if wanted in events.index:
+                fits = [wanted]
+            if len(fits) != 1:
+                problem = "is ambiguous: " + ", ".join(fits) if fits else "is not among the records"
+                known = ", ".join(events.sort_values(ascending=False, kind="stable").index[:10])
+                raise ValueError(f"station {wanted} {problem}; the stations with most events: {known}")
+            names += fits
+        return sorted(set(names))
+
+    def _simulated_targets(self):
+        names = simulate.stations(self.settings.simulation)["station"]
+        return list(names[: len(self.settings.simulation.target_f0_in_hz)])
+
+    @cached_property
+    def stations(self):
+        """Names of the target stations, sorted."""
+        return self._resolve(self.records)
+
+    @cached_property
+    def targets(self):
+        return self.records.select(station=self.stations)
+
+    @cached_property
+    def _outside(self):
+        """Mask of the records in use whose event is held out."""
+        return splits.held_out_rows(self.records, self.stations, self.split, self.settings.held_out_share, self.seed)
+
+    @cached_property
+    def training(self):
+        """Target records that models may see."""
+        return self.records.take(~self._outside).select(station=self.stations)
+
+    @cached_property
+    def held_out(self):
+        """Target records of events that no model sees."""
+        return self.records.take(self._outside).select(station=self.stations)
+
+    @cached_property
+    def background(self):
+        """Records of the other stations, without held-out events; the simulated background where they are few."""
+        inside = self.records.take(~self._outside)
+        own = inside.take(~inside.table["station"].isin(self.stations).to_numpy())
+        if self.records_folder is None or len(own) >= self.settings.fewest_background:
+            return own
+        print(f"{len(own)} background records are fewer than {self.settings.fewest_background}: simulated ones serve")
+        simulated = self.stage("simulated").value
+        return simulated.take(~simulated.table["station"].isin(self._simulated_targets()).to_numpy())
+
+    @property
+    def attribution(self):
+        """Whose recordings the target stations' are; "" where it is not known here."""
+        networks = sorted({records.split_station(station)[0] for station in self.stations})
+        return "; ".join(ATTRIBUTIONS[network] for network in networks if network in ATTRIBUTIONS)
+
+
+def runs_folder():
+    """Where runs go: $TSGEN_RUNS, else runs/ in the project."""
+    named = os.environ.get("TSGEN_RUNS")
+    return Path(named).resolve() if named else Path(__file__).resolve().parents[1] / "runs"

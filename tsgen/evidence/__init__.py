@@ -1,0 +1,26 @@
+"""What is asked of generated records, one question a file; none imports another. ``everything`` asks them all."""
+
+from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
+from tsgen.study import JUDGED
+
+
+def everything(study):
+    """All findings of a run, built where missing: a table (``findings.table``).
+
+    Scores need two stations, scenarios magnitudes and distances; what a run's records do not have is left out.
+    """
+    scores.stations(study)
+    scores.recordings(study)
+    scores.gaps(study)
+    for name in JUDGED:
+        scores.scores(study, name)
+    for name in ("training", *JUDGED):
+        bias.bias(study, name)
+    for name in (*JUDGED, *(["fresh-single"] if study.kind == "simulated" else [])):
+        copying.copying(study, name)
+    for name in averaging.SWEPT:
+        averaging.averaging(study, name)
+    if scenarios.possible(study):
+        scenarios.scenario(study)
+        structures.structures(study)
+    return study.findings

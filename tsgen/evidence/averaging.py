@@ -1,0 +1,160 @@
+"""What averaging does to records: the amplitude that a standardised mix loses, against the theory ½ ln Σw².
+
+A mix of standardised records r with weights w has the variance wᵀ C w, where C is the covariance of the records over
+time. Over random draws its mean is s d + (1 - s) c: s the mean of Σw², d the mean variance of one record, c the mean
+covariance of two. Incoherent records have c = 0, so ln std loses ½ ln s. This holds for every generator with a
+linear decoder, TimesNet-Gen's included, r then being its standardised reconstructions; the loss is taken against d.
+"""
+
+import numpy as np
+import torch
+
+from tsgen import findings, generate, hvsr, intensity, metrics
+from tsgen.findings import Sample, event_weights, finding, interval
+from tsgen.study import MODELS
+
+N_DRAWS = 400  # of each bootstrap over events
+KS = tuple(range(1, 11))
+SWEPT = ("control_average", "timesnet")  # generators that mix
+
+FORMS = ("without replacement", "with replacement", "dirichlet", "energy")
+
+
+class KeptLatents:
+    """A model whose latents are computed once a station, for many mixes of the same records."""
+
+    def __init__(self, model):
+        self.model, self.name, self._kept = model, model.name, {}
+
+    @torch.no_grad()
+    def encode_records(self, records):
+        station = records.stations[0]
+        if station not in self._kept:
+            self._kept[station] = self.model.encode_records(records)
+        return self._kept[station]
+
+    def decode(self, z, mean, std):
+        return self.model.decode(z, mean, std)
+
+
+@torch.no_grad()
+def covariances(model, records):
+    """[(3, n, n) of each station]: covariance over time of the standardised records as ``model`` decodes them."""
+    found = []
+    for station in records.stations:
+        z, mean, std = model.encode_records(records.select(station=station))
+        r = torch.cat([model.decode(part, 0 * mean[:1], 0 * std[:1] + 1) for part in z.split(16)])  # (n, t, 3)
+        r = (r - r.mean(1, keepdim=True)).double()
+        found.append((torch.einsum("ntc,mtc->cnm", r, r) / r.shape[1]).cpu().numpy())
+    return found
+
+
+def ln_loss(found, squares, weights):
+    """ln of the root mean variance of standardised mixes over that of single records: an Estimate.
+
+    found: ``covariances``; squares: mean of Σw², a number or one a station; weights: how often each record counts,
+    (draws, n) a station; components and stations are pooled. A pair of draws of one record counts not: no mix holds it.
+    """
+    mixed, single = 0.0, 0.0
+    for covariance, s, times in zip(found, np.broadcast_to(squares, len(found)), weights, strict=True):
+        matrix, n = covariance.mean(axis=0), times.sum(axis=1)
+        alone = times @ np.diag(matrix) / np.maximum(n, 1)
+        pairs = np.maximum(n**2 - (times**2).sum(axis=1), 1)
+        both = (np.einsum("dn,nm,dm->d", times, matrix, times) - times**2 @ np.diag(matrix)) / pairs
+        mixed = mixed + s * alone + (1 - s) * both
+        single = single + alone
+    return interval(0.5 * np.log(np.maximum(mixed, 1e-12) / np.maximum(single, 1e-12)), centred=True)
+
+
+def _weights(records, seed):
+    """(1 + draws, n) a station: how often each of its records counts under a bootstrap over events."""
+    sample = Sample.of(np.zeros(len(records)), records.table)
+    (times,) = event_weights(sample, n_draws=N_DRAWS, seed=seed)
+    return [times[:, sample.station == station].astype(float) for station in records.stations]
+
+
+def mean_square(form, k, n):
+    """Mean of Σw² of mixes of k of n records, one of ``FORMS``; k is at most n, but with replacement.
+
+    Without replacement 1/k; with it 1/k + (k - 1)/(kn), since repeats add up; Dirichlet weights of concentration 1
+    2/(k + 1). ValueError for another form.
+    """
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
+    if form == "with replacement":
+        return 1 / k + (k - 1) / (k * n)
+    k = min(k, n)
+    return 2 / (k + 1) if form == "dirichlet" else 1 / k
+
+
+def losses(model, records, k, seed=0):
+    """{form: (Estimate, theory)} of FORMS: what mixes of k records lose in ln std against single records.
+
+    Energy-preserving weights divide the std by the root of Σw², so their theory is 0.
+    """
+    found, weights = covariances(model, records), _weights(records, seed)
+    rows = {}
+    for form in FORMS:
+        squares = np.array([mean_square(form, k, c.shape[1]) for c in found])
+        whole = 0.5 * np.log(squares.mean())
+        mended = whole if form == "energy" else 0.0
+        rows[form] = ln_loss(found, squares, weights).less(mended), float(whole - mended)
+    return rows
+
+
+def averaging(study, name):
+    """Findings on mixes of a generator of SWEPT: what each of FORMS loses at the study's k, and, for k of KS (``set``),
+    score, loss and ln D5-95; how long ten last against one, and how far the score moves at most."""
+
+    def build():
+        model, k = study.mixer(name), study.settings.mixed_records
+        rows, n = [], len(study.training)
+        traces = [np.trace(c, axis1=1, axis2=2).mean() / c.shape[1] for c in covariances(model, study.training)]
+        single = float(0.5 * np.log(np.mean(traces)))  # 0 but for what the decoder loses
+        rows.append(finding(name, "", "ln std", "single record", single, n))
+        for form, (estimate, theory) in losses(model, study.training, k, study.seed).items():
+            rows.append(finding(name, "", "ln std", "loss", estimate, n, set=form))
+            rows.append(finding("theory", "", "ln std", f"loss of {name}", theory, set=form))
+            rows.append(finding(name, "theory", "ln std", "loss", estimate.less(theory), n, set=form))
+        return rows + _sweep(study, name, model)
+
+    inputs = [study.stage(of, which) for of, which in (("f0", "held_out"), ("measured", "training"))]
+    inputs += [study.stage("model", name)] if name in MODELS else []
+    return study.keep_findings(f"averaging-{name}", build, inputs)
+
+
+def _sweep(study, name, model):
+    s, rows, first = study.settings, [], None
+    kept, found = KeptLatents(model), covariances(model, study.training)
+    weights = _weights(study.training, study.seed)
+    recorded, real = Sample.of(study.measures("training")["d5_95"], study.training.table), study.f0_sample("held_out")
+    moves = []
+    for k in KS:
+        squares = np.array([mean_square("without replacement", k, c.shape[1]) for c in found])
+        mixed = generate.mix(kept, study.training, s.n_generated, k, seed=study.seed)
+        f0 = Sample.of(hvsr.hvsr(mixed, s.hvsr).f0_in_hz, mixed.table)
+        f0 = f0.take(np.isfinite(f0.values))
+        duration = Sample.of(np.log(intensity.measures(mixed)["d5_95_in_s"]), mixed.table)
+        longer = findings.difference("median", duration, recorded, by_station=True, n_draws=N_DRAWS, seed=study.seed)
+        of = {"n": len(mixed), "set": f"k = {k}"}
+        rows.append(finding(name, "", "ln std", "loss", ln_loss(found, squares, weights), **of))
+        rows.append(finding("theory", "", "ln std", f"loss of {name}", 0.5 * np.log(squares.mean()), set=of["set"]))
+        rows.append(finding(name, "training", "d5_95", "median", longer, n_against=len(recorded.values), **of))
+        drawn = None
+        if len(study.stations) > 1:
+            times = event_weights(real, f0, n_draws=N_DRAWS, seed=study.seed)
+            drawn = metrics.drawn_scores(real, f0, times, study.stations, s.f0)
+            score = interval(drawn, centred=True)
+            of |= {"protocol": "held_out", "n_against": len(real.values)}
+            rows.append(finding(name, "held_out", "score", "S × S", score, **of))
+        first = first or (duration, drawn)
+        if k > 1 and drawn is not None:
+            moves.append(drawn - first[1])
+    of = {"n": len(mixed), "set": f"k = {KS[-1]}"}
+    grown = findings.difference("median", duration, first[0], by_station=True, n_draws=N_DRAWS, seed=study.seed)
+    rows.append(finding(name, "k = 1", "d5_95", "median", grown, **of))
+    if moves:
+        moves = np.array(moves)
+        farthest = interval(np.abs(moves).max(axis=0), centred=True)
+        rows.append(finding(name, "k = 1", "score", "S × S, farthest", farthest, **of))
+    return rows

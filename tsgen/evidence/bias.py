@@ -1,0 +1,95 @@
+"""Is generated motion as strong, as scattered, as long and as rich as the truth? Bias and spread of every ln measure.
+
+On the simulated default the truth can be drawn again: bias and spread are judged against it, given magnitude, distance
+and station, by equivalence (a 90 % interval inside a stated bound). Held-out recordings are too few for that; they are
+shown with their intervals. Recorded stations have no fresh truth.
+"""
+
+import pandas as pd
+
+from tsgen import findings, residuals
+from tsgen.findings import Sample, finding
+from tsgen.measures import AMPLITUDE, COLUMNS, ENERGY, SANITY, SPECTRAL, keys_of
+
+N_DRAWS = 400  # of each bootstrap
+LED = (*AMPLITUDE, *ENERGY)  # what tables lead with
+
+
+def references(study, name):
+    """{against: name of what it is measured by}: "held_out", and "fresh" on the simulated default."""
+    found = {"held_out": "held_out"}
+    if study.kind == "simulated":
+        made_from = study.some(name).table.get("made_from")
+        mixed = made_from is not None and made_from.str.contains(";").any()
+        found["fresh"] = "fresh-mixed" if mixed else "fresh-single"
+    return found
+
+
+def bias(study, name):
+    """Findings on a generator, or on "training": median and spread of each of measures.COLUMNS against each reference,
+    the farthest of the response spectrum's periods, and the interperiod correlation."""
+    against = references(study, name)
+    names = ["training", "held_out", name, *against.values()]
+    inputs = [study.stage("measured", each) for each in dict.fromkeys(names)]
+
+    def build():
+        frame, rows = study.measures(name), []
+        frames = {of: study.measures(which) for of, which in against.items()}
+        scaling_from = frames.get("fresh")
+        if scaling_from is None:
+            scaling_from = pd.concat([study.measures(which) for which in ("training", "held_out")], ignore_index=True)
+        for of, reference in frames.items():
+            ours, theirs = residuals.given_scenario(COLUMNS, scaling_from, frame, reference)
+            compared = findings.compare(ours, theirs, frame, reference, n_draws=N_DRAWS, seed=study.seed)
+            rows += findings.tell(name, of, compared, keys_of)
+            rows += findings.pooled(name, of, compared, SPECTRAL, "psa", theirs, reference, study.seed)
+        return rows + _correlation(study, name, scaling_from, frame, frames)
+
+    return study.keep_findings(f"bias-{name}", build, inputs)
+
+
+def _correlation(study, name, scaling_from, frame, frames):
+    """Interperiod correlation of ln residuals less the reference's, and what two sets of one law show at such sizes."""
+    against = "fresh" if "fresh" in frames else "held_out"
+    reference = frames[against]
+    if not residuals.known_scenarios(scaling_from, frame, reference):
+        return []
+    sides = zip(residuals.given_scenario(SPECTRAL, scaling_from, frame, reference), (frame, reference), strict=True)
+    samples = [Sample.of(values, some) for values, some in sides]
+    estimates = residuals.correlation_difference(*samples, n_draws=N_DRAWS // 2, seed=study.seed)
+    of = {"n": len(frame), "n_against": len(reference)}
+    parts = zip(("mean absolute difference", "if of one law"), estimates, strict=True)
+    return [finding(name, against, "correlation of periods", part, estimate, **of) for part, estimate in parts]
+
+
+# ---- tables ----
+
+WORDS = {
+    "rms": "RMS",
+    "pga": "PGA",
+    "pgv": "PGV",
+    "arias": "Arias intensity",
+    "cav": "CAV",
+    "d5_75": "D5-75",
+    "d5_95": "D5-95",
+    "psa": "PSA",
+    "drift": "drift after double integration",
+    "quiet": "quiet before P",
+    "p_lead": "lead of P (s)",
+    "vertical": "vertical over horizontal",
+}
+
+
+def reference_of(study):
+    """What bias is judged against: "fresh" truth where it can be drawn, else the "held_out" recordings."""
+    return "fresh" if study.kind == "simulated" else "held_out"
+
+
+def bias_table(study, names, measures=(*LED, *SANITY), statistics=("median", "spread")):
+    """DataFrame of text, measures by generator: bias and spread with the sign of the verdict (fresh truth alone)."""
+    rows = pd.concat([bias(study, name) for name in names])
+    rows = findings.select(rows, against=reference_of(study), measure=tuple(measures), statistic=tuple(statistics))
+    signed = findings.BOUNDS if study.kind == "simulated" else None
+    rows = rows.assign(measure=rows["measure"].map(WORDS), statistic=rows["statistic"].replace({"median": "bias"}))
+    signed = signed and {"bias": findings.MEDIAN_BOUND} | signed
+    return findings.pivot(rows, ["measure", "statistic"], "subject", bounds=signed)

@@ -1,0 +1,328 @@
+"""Motion for a magnitude and a distance: is what CGM-GM generates for a scenario what the truth gives (notebook 08)?
+
+On the simulated default the truth is drawn again at the same scenarios; recorded stations are compared with held-out
+recordings alone. Everything is a natural logarithm, judged given magnitude, distance and station; differences are
+generated less reference. Records without magnitude or distance are left out.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from tsgen import findings, generate, ground_motion, intensity, measures, residuals, simulate
+from tsgen.findings import Sample, finding
+from tsgen.measures import AMPLITUDE, ENERGY, FOURIER, NEEDED, SCENARIO, SPECTRAL, keys_of
+
+GENERATOR = "cgm"
+JUDGED = (*AMPLITUDE, *ENERGY, *SPECTRAL, *(name for name in FOURIER if not name.startswith("fourier_z")))
+SLOPES = ("pga", *(SPECTRAL[i] for i in (3, 8, 11, 14, 19)))  # PSA at 0.09, 0.28, 0.53, 1.0 and 3.0 s
+N_DRAWS = 400
+N_UNSEEN = 20  # stations that no model has seen
+REFERENCE_MAGNITUDE, REFERENCE_DISTANCE_IN_KM = 5.5, 30.0  # of the two sweeps: the middle of the training records
+SWEPT = {
+    "magnitude": np.arange(4.0, 7.51, 0.5),
+    "distance_in_km": np.array([8.0, 12.0, 18.0, 30.0, 45.0, 70.0, 110.0, 160.0]),
+}
+DEPTH_IN_KM = 8.0  # of the sweeps: shallower than any of their distances
+GRID_HALF_WIDTH_IN_KM, GRID_POINTS, GRID_DEPTH_IN_KM, GRID_MAGNITUDE, GRID_REPEATS = 60.0, 9, 10.0, 6.5, 4
+GRID_FREQUENCIES_IN_HZ = (1.0, 3.0, 10.0)
+PLAIN_VS30 = 400.0  # m/s, where none is known
+
+
+# ---- scenarios ----
+
+
+def scenarios(study, which):
+    """DataFrame of SCENARIO, one row a record to generate.
+
+    which: "training" (scenarios of the training records, settings.n_fresh / 4 a station), "held_out" (those of the
+    held-out recordings, several times), "unseen" (training scenarios at stations that no model has seen), "sweep"
+    (magnitudes at one distance, then distances at one magnitude, at the first target station).
+    """
+    s = study.settings
+    if which == "held_out":
+        return known(study.held_out.table).loc[lambda t: t.index.repeat(max(1, s.n_generated // 10))]
+    if which == "sweep":
+        return _sweep(study).loc[lambda t: t.index.repeat(max(4, s.n_generated // 2))]
+    own = known(study.training.table)
+    parts = [study.repeated(own[own["station"] == name], s.n_fresh // 4) for name in own["station"].unique()]
+    if which == "training":
+        return pd.concat(parts, ignore_index=True)
+    sites = simulate.stations(_with_unseen(study)).iloc[-N_UNSEEN:]
+    each = max(2, s.n_generated // 5)
+    rows = own.iloc[np.random.default_rng(study.seed).integers(len(own), size=each * len(sites))]
+    sites = sites.loc[sites.index.repeat(each), ["station", "vs30_in_m_per_s"]].reset_index(drop=True)
+    return rows.reset_index(drop=True).assign(**sites)
+
+
+def known(table):
+    """SCENARIO of the rows with magnitude and distance; ValueError where there are none."""
+    table = table.reindex(columns=SCENARIO)
+    table = table[np.isfinite(table[NEEDED].to_numpy(float)).all(axis=1)].reset_index(drop=True)
+    if not len(table):
+        raise ValueError("no record has a magnitude and a distance: there is no scenario to generate")
+    return table
+
+
+def possible(study):
+    """Whether there is a record with magnitude and distance to train on, and one to compare with."""
+    tables = (some.table.reindex(columns=NEEDED) for some in (study.training, study.held_out))
+    return all(np.isfinite(table.to_numpy(float)).all(axis=1).any() for table in tables)
+
+
+def _sweep(study):
+    rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
+    rows = rows.fillna({"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM})
+    rows["depth_in_km"] = np.minimum(DEPTH_IN_KM, 0.8 * rows["distance_in_km"])
+    station = study.stations[0]
+    return rows.assign(station=station, vs30_in_m_per_s=vs30_of(study, station))[SCENARIO]
+
+
+def one_scenario(study, magnitude, distance_in_km):
+    """One row of SCENARIO at the first target station."""
+    row = {"station": study.stations[0], "magnitude": magnitude, "distance_in_km": distance_in_km}
+    return pd.DataFrame([row | {"depth_in_km": DEPTH_IN_KM, "vs30_in_m_per_s": vs30_of(study, study.stations[0])}])
+
+
+def vs30_of(study, station):
+    """Vs30 in m/s of a station, NaN where its records do not say."""
+    table = study.records.table
+    return float(table.loc[table["station"] == station].get("vs30_in_m_per_s", pd.Series([np.nan])).iloc[0])
+
+
+def _with_unseen(study):
+    """Simulation settings with N_UNSEEN more background stations; those of the study stay as they are."""
+    simulation = study.settings.simulation
+    return replace(simulation, n_background_stations=simulation.n_background_stations + N_UNSEEN)
+
+
+def reach(study):
+    """{"magnitude": (least, most), "distance_in_km": …} of the records the model was trained on."""
+    table = pd.concat([study.training.table, study.background.table]).reindex(columns=NEEDED).dropna()
+    return {name: (float(table[name].min()), float(table[name].max())) for name in NEEDED}
+
+
+# ---- what is generated, and what is measured ----
+
+
+def generated(study, rows, n=1):
+    """Records of CGM-GM for scenario rows, ``n`` realisations each."""
+    return generate.sample(study.model(GENERATOR), scenarios=rows[SCENARIO], n=n, seed=study.seed)
+
+
+def truth(study, rows, seed_offset=2):
+    """Fresh truth at scenario rows (simulated default alone), drawn apart from ``Study.fresh``."""
+    depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
+    of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
+    return simulate.fresh(_with_unseen(study), *of, 1000 + 2 * study.seed + seed_offset)
+
+
+def frame(study, which, of="generated"):
+    """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS, p_onset and s_onset in s; built once.
+
+    which: see ``scenarios``; of: "generated" or "truth".
+    """
+
+    def make():
+        rows = scenarios(study, which)
+        some = generated(study, rows) if of == "generated" else truth(study, rows)
+        values = measures.measures(some, study.settings.window.before_p_in_s)
+        values[["p_onset", "s_onset"]] = intensity.onsets(some)
+        table = some.table[measures.IDENTITY].reset_index(drop=True)
+        return pd.concat([table, values], axis=1)
+
+    inputs = [study.stage("records")] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
+    return study.keep_table(f"scenario-{which}-{of}", make, inputs)
+
+
+def sites(study):
+    """Sites around an earthquake: SCENARIO, and east_in_km and north_in_km of its epicentre, and the median Fourier
+    amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz"; built once.
+
+    Each has the Vs30 of the nearest station with a known one, the epicentre being amid the target stations.
+    """
+
+    def make():
+        table = study.records.table.drop_duplicates("station")
+        places = ["station_latitude", "station_longitude", "vs30_in_m_per_s"]
+        there = table.reindex(columns=places).dropna().to_numpy(float)
+        centre = study.targets.table.reindex(columns=places[:2]).to_numpy(float).mean(axis=0)
+        steps = np.linspace(-GRID_HALF_WIDTH_IN_KM, GRID_HALF_WIDTH_IN_KM, GRID_POINTS)
+        north, east = (each.ravel() for each in np.meshgrid(steps, steps, indexing="ij"))
+        vs30 = np.full(len(east), PLAIN_VS30)
+        if len(there) and np.isfinite(centre).all():
+            offset = 111.2 * (there[:, :2] - centre) * [1.0, np.cos(np.radians(centre[0]))]  # km to the north and east
+            vs30 = there[np.hypot(north[:, None] - offset[:, 0], east[:, None] - offset[:, 1]).argmin(axis=1), 2]
+        values = {"magnitude": GRID_MAGNITUDE, "depth_in_km": GRID_DEPTH_IN_KM, "vs30_in_m_per_s": vs30}
+        values |= {"distance_in_km": np.sqrt(east**2 + north**2 + GRID_DEPTH_IN_KM**2)}
+        grid = pd.DataFrame({"station": [f"GRID.{i:03d}" for i in range(len(east))]} | values)
+        amplitude = intensity.fourier_amplitude(generated(study, grid, GRID_REPEATS), GRID_FREQUENCIES_IN_HZ)[:, :2]
+        ln = np.log(amplitude.clip(1e-9)).mean(axis=1).reshape(len(grid), GRID_REPEATS, -1)
+        grid[[f"{f:g} Hz" for f in GRID_FREQUENCIES_IN_HZ]] = np.exp(np.median(ln, axis=1))
+        return grid.assign(east_in_km=east, north_in_km=north)
+
+    return study.keep_table("scenario-sites", make, [study.stage("model", GENERATOR)])
+
+
+def moved(study, sweep, columns):
+    """(place on a sweep, value) of the first target station's held-out recordings, moved to the sweep's scenario by the
+    training recordings' own scaling: the mean of columns of the measures. Two empty arrays where none is known.
+    """
+    training, held_out = (study.measures(which).dropna(subset=NEEDED) for which in ("training", "held_out"))
+    known, own = training[columns].mean(axis=1), held_out[held_out["station"] == study.stations[0]]
+    if not np.isfinite(known).any():
+        return np.array([]), np.array([])
+    of_magnitude, of_distance = residuals.Scaling.fit(known.to_numpy()[:, None], training).coefficients[-2:, 0]
+    by_distance = of_distance * np.log(REFERENCE_DISTANCE_IN_KM / own["distance_in_km"])
+    by_magnitude = of_magnitude * (REFERENCE_MAGNITUDE - own["magnitude"])
+    shift = by_distance if sweep == "magnitude" else by_magnitude
+    return own[sweep].to_numpy(), np.exp(own[columns].mean(axis=1) + shift).to_numpy()
+
+
+def expected(study, sweep, period_in_s):
+    """{ground-motion model: (magnitude or distance, median in cm/s², ln standard deviation)} along a sweep."""
+    vs30 = vs30_of(study, study.stations[0])
+    at = {"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM}
+    x = {"magnitude": np.linspace(*ground_motion.MAGNITUDES, 13), "distance_in_km": np.geomspace(9.0, 160.0, 13)}[sweep]
+    at[sweep], found = x, {}
+    near = ground_motion.joyner_boore(at["distance_in_km"], DEPTH_IN_KM)
+    site = (vs30 if np.isfinite(vs30) else PLAIN_VS30, [period_in_s], "turkey", DEPTH_IN_KM)
+    for model in ground_motion.MODELS:
+        median, ln_std = ground_motion.prediction(model, at["magnitude"], near, *site)
+        found[model] = x, median[:, 0], ln_std[:, 0]
+    return found
+
+
+# ---- generated against reference ----
+
+
+def pairs(study):
+    """{against: (frame of generated records, frame of the reference, subject)} at the same scenarios.
+
+    "held_out"; on the simulated default first "fresh", and "recorded": the recordings that CGM-GM learned from against
+    fresh truth, so what a generator that followed them exactly would be off by.
+    """
+    held_out = study.measures("held_out").dropna(subset=NEEDED)
+    if study.kind != "simulated":
+        return {"held_out": (frame(study, "held_out"), held_out)}
+    return {"fresh": (frame(study, "training"), study.measures("fresh-single"))} | {
+        "held_out": (frame(study, "held_out"), held_out)
+    }
+
+
+def scenario(study):
+    """Findings of notebook 08 (protocol "scenario"): medians and spreads of JUDGED and slopes of SLOPES, against fresh
+    truth at the training records' scenarios and against held-out recordings at theirs; by station; of the recordings
+    that CGM-GM learned from ("training", slopes with the background) against fresh truth; at stations no model has
+    seen (protocol "unseen", interval over stations); beyond what training reached (``set``); onsets.
+
+    Recorded stations have "held_out" alone. A part without enough records is left out.
+    """
+    simulated = study.kind == "simulated"
+    inputs = [study.stage("model", GENERATOR), study.stage("measured", "training"), study.stage("measured", "held_out")]
+    if simulated:
+        inputs += [study.stage("measured", which) for which in ("background", "fresh-single")]
+
+    def build():
+        rows = []
+        for against, (ours, theirs) in pairs(study).items():
+            rows += _against(study, GENERATOR, against, ours, theirs)
+        rows += _by_station(study, GENERATOR, *next(iter(pairs(study).items())))
+        if simulated:
+            fresh, own = study.measures("fresh-single"), study.measures("training")
+            learned = pd.concat([own, study.measures("background")], ignore_index=True)
+            rows += _against(study, "training", "fresh", own, fresh, learned)
+            rows += _by_station(study, "training", "fresh", (own, fresh))
+            sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
+            sides = [side.assign(event=side["station"]) for side in sides]
+            compared, left = compare(study, *sides)
+            rows += findings.tell(GENERATOR, "fresh", compared, keys_of, protocol="unseen")
+            rows += findings.pooled(
+                GENERATOR, "fresh", compared, SPECTRAL, "psa", left, sides[1], study.seed, protocol="unseen"
+            )
+            rows += _beyond(study) + _onsets(study)
+        return rows
+
+    return study.keep_findings("scenario", build, inputs)
+
+
+def compare(study, ours, theirs):
+    """(``findings.compare`` of JUDGED, given magnitude, distance and station; the reference's residuals)."""
+    names = [name for name in JUDGED if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
+    left = residuals.given_scenario(names, theirs, ours, theirs)
+    return findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed), left[1]
+
+
+def _against(study, subject, against, ours, theirs, slopes_of=None):
+    compared, left = compare(study, ours, theirs)
+    of = {"protocol": "scenario"}
+    rows = findings.tell(subject, against, compared, keys_of, **of)
+    rows += findings.pooled(subject, against, compared, SPECTRAL, "psa", left, theirs, study.seed, **of)
+    trends = residuals.trends(SLOPES, ours if slopes_of is None else slopes_of, theirs, N_DRAWS, study.seed)
+    return rows + findings.tell(subject, against, trends, keys_of, **of)
+
+
+def _by_station(study, subject, against, pair):
+    rows = []
+    for station in study.stations:
+        sides = [side[side["station"] == station] for side in pair]
+        if min(map(len, sides)) >= 3:
+            compared = [row for row in compare(study, *sides)[0] if row["column"] in SLOPES]
+            rows += findings.tell(subject, against, compared, keys_of, protocol="scenario", station=station)
+    return rows
+
+
+def _beyond(study):
+    """ln ratio of generated to true median PGA and PSA at 1 s along the sweeps; ``set`` says where."""
+    ours, theirs = (frame(study, "sweep", of) for of in ("generated", "truth"))
+    limits, rows, first = reach(study), [], 0
+    n = len(ours) // sum(map(len, SWEPT.values()))
+    for sweep, values in SWEPT.items():
+        for at in values:
+            a, b = (side.iloc[first : first + n] for side in (ours, theirs))
+            inside = "inside" if limits[sweep][0] <= at <= limits[sweep][1] else "beyond"
+            for name in ("pga", SPECTRAL[14]):
+                sides = (Sample.of(side[name], side) for side in (a, b))
+                estimate = findings.difference("median", *sides, n_draws=N_DRAWS)
+                of = keys_of(name) | {"protocol": f"{inside} training", "set": f"{sweep} {at:g}"}
+                rows.append(finding(GENERATOR, "fresh", statistic="median", estimate=estimate, n=n, n_against=n, **of))
+            first += n
+    return rows
+
+
+def _onsets(study):
+    """Seconds from planted to found onset in fresh truth and in generated records: median and 5 to 95 %."""
+    rows, before = [], study.settings.window.before_p_in_s
+    for subject, of in (("fresh", "truth"), (GENERATOR, "generated")):
+        some = frame(study, "unseen", of)
+        for wave, lag in (("p", 0.0), ("s", some["distance_in_km"].to_numpy() * s_less_p_per_km())):
+            late = (some[f"{wave}_onset"] - before - lag).to_numpy()
+            late = late[np.isfinite(late)]
+            estimate = findings.interval(late, np.median(late)) if len(late) else np.nan
+            rows.append(finding(subject, "planted", f"{wave}_onset", "median", estimate, len(late), protocol="unseen"))
+    return rows
+
+
+def s_less_p_per_km():
+    """Seconds that S is later than P, a km, in the simulator's crust."""
+    return 1 / simulate.SHEAR_VELOCITY_IN_KM_PER_S - 1 / simulate.P_VELOCITY_IN_KM_PER_S
+
+
+def bins(study, name):
+    """(mean difference, its standard error, number generated) (magnitude, distance), and the edges of both.
+
+    ln of generated less reference given magnitude, distance and station, averaged within bins of both.
+    """
+    sides = next(iter(pairs(study).values()))
+    edges = [np.quantile(sides[0][column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
+    mean, variance, count = np.zeros((3, 2, 4, 4))
+    for k, (side, left) in enumerate(zip(sides, residuals.given_scenario([name], sides[1], *sides), strict=True)):
+        left = left[name].to_numpy()
+        place = [np.clip(np.searchsorted(e, side[c], "right") - 1, 0, 3) for e, c in zip(edges, NEEDED, strict=True)]
+        for i, j in np.ndindex(4, 4):
+            own = left[(place[0] == i) & (place[1] == j) & np.isfinite(left)]
+            count[k, i, j] = len(own)
+            mean[k, i, j] = own.mean() if len(own) > 2 else np.nan
+            variance[k, i, j] = own.var(ddof=1) / len(own) if len(own) > 2 else np.nan
+    return mean[0] - mean[1], np.sqrt(variance.sum(axis=0)), count[0].astype(int), edges

@@ -1,5 +1,0 @@
-import sys
-
-from tsgen.experiments import main
-
-sys.exit(main())

@@ -1,0 +1,338 @@
+"""The one table of what is said: a finding is what one set of records shows less what another shows, as a row.
+
+Columns: subject (whose records), against (what they are compared with; "" where a number stands by itself), measure,
+statistic, value, low, high, n and n_against (records behind it); and, where they apply, the KEYS. Everything here is
+in natural logarithms or plain numbers, as the measure says; low and high are the 5 to 95 % of a bootstrap over events
+(all records of an event are drawn together, since they share its source), or of what the row says.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from tsgen.roles import label
+
+KEYS = ("station", "period_in_s", "protocol", "network", "training", "fold", "set")
+COLUMNS = ("subject", "against", "measure", "statistic", *KEYS, "value", "low", "high", "n", "n_against")
+IDENTITY = COLUMNS[:-5]
+NUMBERS = ("period_in_s", "network", "training", "fold", "value", "low", "high", "n", "n_against")
+
+MEDIAN_BOUND = 0.1  # in ln units: 10 %
+SPREAD_BOUND = float(np.log(1.15))  # a spread within 15 %
+BOUNDS = {"median": MEDIAN_BOUND, "spread": SPREAD_BOUND}
+HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided", "cannot be tested here"
+SIGNS = {HOLDS: " =", FAILS: " ≠", UNDECIDED: " ?", UNTESTED: ""}
+LEAST_SPREAD = 1e-4  # ln units: less is one value and its rounding (a station where k is all of the records)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the 5 to 95 % range of its n repetitions."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def less(self, number):
+        return Estimate(self.value - number, self.low - number, self.high - number, self.n)
+
+
+def interval(drawn, value=None, centred=False):
+    """Estimate of draws (1 + draws,): the first, with 5 to 95 % of the others that could be computed.
+
+    value: in place of the first, then all draws count. centred: the range is moved so that its median is the value,
+    for statistics that drawing again shifts (a spread narrows, an absolute difference grows). NaN where none could be.
+    """
+    drawn = np.asarray(drawn, float)
+    value, drawn = (drawn[0], drawn[1:]) if value is None else (value, drawn)
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return Estimate(float(value), float("nan"), float("nan"), 0)
+    low, high = np.quantile(drawn, [0.05, 0.95]) + (value - np.median(drawn) if centred else 0.0)
+    return Estimate(float(value), float(low), float(high), len(drawn))
+
+
+def over(values):
+    """Estimate of the mean over networks, trainings or folds (n,), with its 90 % interval (Student)."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    n = len(values)
+    half = stats.t.ppf(0.95, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    mean = float(values.mean()) if n else np.nan
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+# ---- rows ----
+
+
+def finding(subject, against, measure, statistic, estimate, n=None, n_against=None, **keys):
+    """One row, a dict. estimate: an Estimate, or a number that has no interval. ValueError for an unknown key."""
+    if unknown := set(keys) - set(KEYS):
+        raise ValueError(f"a finding has no key {', '.join(sorted(unknown))}; there are {', '.join(KEYS)}")
+    if not isinstance(estimate, Estimate):
+        estimate = Estimate(estimate, np.nan, np.nan, 0)
+    row = {"subject": subject, "against": against, "measure": measure, "statistic": statistic} | keys
+    row |= {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "n_against": n_against}
+    return {
+        name: value for name, value in row.items() if value is not None and not (name in NUMBERS and value != value)
+    }
+
+
+def table(rows):
+    """DataFrame of COLUMNS from rows (dicts or a DataFrame); text "" and numbers NaN where a row has none."""
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    for name in COLUMNS:
+        values = frame[name]
+        frame[name] = values.astype(float) if name in NUMBERS else values.astype(object).where(values.notna(), "")
+    return frame
+
+
+def select(rows, **columns):
+    """The rows of a table whose columns have the given value, or one of a given tuple of values."""
+    rows = rows if isinstance(rows, pd.DataFrame) else table(rows)
+    keep = np.ones(len(rows), bool)
+    for name, wanted in columns.items():
+        keep &= rows[name].isin(wanted if isinstance(wanted, tuple) else (wanted,)).to_numpy()
+    return rows[keep]
+
+
+def one(rows, **columns):
+    """The one row (a Series) that ``select`` leaves; KeyError where there is none, or more than one."""
+    chosen = select(rows, **columns)
+    if len(chosen) != 1:
+        raise KeyError(f"{len(chosen)} findings, not one, have {columns}")
+    return chosen.iloc[0]
+
+
+def pivot(rows, index, columns, digits=2, bounds=None):
+    """DataFrame of text, value (low to high), a finding a cell; rows and columns in the order of their first finding.
+
+    bounds {statistic: bound}: each cell ends with the sign of its verdict, = within, ≠ beyond, ? undecided.
+    """
+    rows, bounds = table(rows), bounds or {}
+    cells = rows.assign(text=[text(row, digits, bounds.get(row["statistic"])) for row in rows.to_dict("records")])
+    for name in ("subject", "against"):
+        cells[name] = cells[name].map(label)
+    for name in NUMBERS[:4]:  # pandas would leave rows without a key out
+        cells[name] = [f"{value:g}" if value == value else "" for value in cells[name]]
+    wide = cells.pivot_table(index=index, columns=columns, values="text", aggfunc="first", sort=False).fillna("")
+    wide.columns.names = [None] * wide.columns.nlevels
+    return wide
+
+
+def verdict(low, high, region, outside=False):
+    """HOLDS where the interval lies in the region (low, high), FAILS where all of it lies beyond, else UNDECIDED.
+
+    outside: the other way round. UNTESTED without an interval.
+    """
+    if low is None or high is None or low != low or high != high:
+        return UNTESTED
+    inside, beyond = region[0] < low and high < region[1], low > region[1] or high < region[0]
+    good, bad = (beyond, inside) if outside else (inside, beyond)
+    return HOLDS if good else FAILS if bad else UNDECIDED
+
+
+def text(row, digits=2, bound=None):
+    """value (low to high) of a finding or Estimate; with a bound the sign of its verdict; "–" without a value."""
+    row = vars(row) if isinstance(row, Estimate) else row
+    value, low, high = (row.get(name) for name in ("value", "low", "high"))
+    if value is None or value != value:
+        return "–"
+    whole = float(value).is_integer() and (low is None or low != low) and abs(value) >= 10
+    words = number(value, 0 if whole else digits)
+    if low is not None and low == low:
+        words += f" ({number(low, digits)} to {number(high, digits)})"
+    return words + ("" if bound is None else SIGNS[verdict(low, high, (-bound, bound))])
+
+
+def number(value, digits=2):
+    """With a minus sign where it is below 0 as written: "-0.00" would depend on the machine's last digit."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+# ---- the bootstrap over events ----
+
+
+@dataclass(frozen=True)
+class Sample:
+    """values (n,) or (n, m) with the event (n,) and the station (n,) of each row."""
+
+    values: np.ndarray
+    event: np.ndarray
+    station: np.ndarray
+
+    @classmethod
+    def of(cls, values, table):
+        """From values (n, …) and the table of the Records they were measured on."""
+        values = np.asarray(values, float)
+        if len(values) != len(table):
+            raise ValueError(f"{len(values)} values, but {len(table)} records")
+        return cls(values, table["event"].to_numpy(object), table["station"].to_numpy(object))
+
+    def take(self, rows):
+        return Sample(self.values[rows], self.event[rows], self.station[rows])
+
+
+def event_weights(*samples, n_draws, seed):
+    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones.
+
+    As many events as there are, drawn with replacement, for each side by itself; sides that hold the same events as
+    the first (records and their reconstructions) are drawn with it, so that the interval is that of pairs.
+    """
+    rng = np.random.default_rng(seed)
+    sides = [np.unique(sample.event.astype(str), return_inverse=True) for sample in samples]
+    weights, first = [], None
+    for names, code in sides:
+        if first is None or not np.array_equal(names, sides[0][0]):
+            even = np.full(len(names), 1 / max(1, len(names)))
+            times = rng.multinomial(len(names), even, size=n_draws) if len(names) else np.zeros((n_draws, 0), int)
+            first = times if first is None else first
+        else:
+            times = first
+        weights.append(np.concatenate([np.ones((1, len(code)), int), times[:, code]]))
+    return weights
+
+
+def drawn_median(values, weights):
+    """Median (draws,) of values (n,) that count weights (draws, n) times; NaN where nothing counts."""
+    if not len(values):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values)
+    reached = np.cumsum(weights[:, order], axis=1)
+    n = reached[:, -1:]
+    middle = [(reached <= place).sum(axis=1) for place in ((n - 1) // 2, n // 2)]
+    low, high = (values[order][np.minimum(each, len(values) - 1)] for each in middle)
+    return np.where(n[:, 0] > 0, (low + high) / 2, np.nan)
+
+
+def drawn_ln_std(values, weights):
+    """ln of the standard deviation (draws,) of values (n,) that count weights (draws, n) times; NaN where it is 0."""
+    x = values - values.mean() if len(values) else values
+    n = weights.sum(axis=1)
+    variance = (weights @ x**2 - (weights @ x) ** 2 / np.maximum(n, 1)) / np.maximum(n - 1, 1)
+    positive = variance > max(LEAST_SPREAD**2, 1e-12 * np.max(x**2, initial=0.0))
+    return np.where(positive, 0.5 * np.log(np.where(positive, variance, 1.0)), np.nan)
+
+
+STATISTICS = {"median": (drawn_median, False), "spread": (drawn_ln_std, True)}  # and whether drawing again shifts it
+
+
+def difference(statistic, a, b, by_station=False, n_draws=1000, seed=0):
+    """Median, or ln standard deviation ("spread"), of Sample ``a`` less that of ``b`` (values (n,)): an Estimate.
+
+    by_station: the mean over stations of the differences within each, so that unequal numbers of records a station
+    do not matter; else stations are pooled. NaN without values on either side.
+    """
+    drawn = draws(statistic, a, b, event_weights(a, b, n_draws=n_draws, seed=seed), by_station)
+    return interval(drawn, centred=STATISTICS[statistic][1])
+
+
+def draws(statistic, a, b, weights, by_station):
+    """The difference of ``difference`` under each row of the weights (1 + draws,); NaN where it has no value."""
+    return _drawn(statistic, a.values, b.values, _parts(a, b, weights, by_station))
+
+
+def _parts(a, b, weights, by_station):
+    """[(rows, their weights (draws, rows)) of a and of b] by station, or of all records: cut once for many columns."""
+    stations = (sorted(set(a.station) & set(b.station)) or [""]) if by_station else [None]
+    parts = []
+    for station in stations:
+        rows = (np.flatnonzero((s.station == station) | (station is None)) for s in (a, b))
+        parts.append([(own, w[:, own].astype(float)) for own, w in zip(rows, weights, strict=True)])
+    return parts
+
+
+def _drawn(statistic, a, b, parts):
+    """``draws`` of one column, values a (n,) and b (m,): the mean over the parts that have a value."""
+    of, each = STATISTICS[statistic][0], []
+    for part in parts:
+        sides = []
+        for values, (rows, weights) in zip((a, b), part, strict=True):
+            known = np.isfinite(values[rows])
+            sides.append(of(values[rows][known], weights if known.all() else weights[:, known]))
+        each.append(sides[0] - sides[1])
+    each = np.array(each)
+    n = np.isfinite(each).sum(axis=0)
+    return np.where(n > 0, np.where(np.isfinite(each), each, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan)
+
+
+def compare(ours, theirs, ours_table, theirs_table, by_station=True, n_draws=400, seed=0):
+    """Median and spread of each column of ln values (DataFrame) less those of a reference's columns: tidy rows.
+
+    ours_table and theirs_table: of the Records behind them. A list of dicts: column, statistic ("median", "spread"),
+    estimate, n, n_against (finite values), drawn (1 + n_draws,), whose centred form the interval is of.
+    """
+    a, b = Sample.of(ours, ours_table), Sample.of(theirs[ours.columns], theirs_table)
+    weights = event_weights(a, b, n_draws=n_draws, seed=seed)
+    parts, rows = _parts(a, b, weights, by_station), []
+    for i, column in enumerate(ours.columns):
+        sides = [side.values[:, i] for side in (a, b)]
+        sizes = {name: int(np.isfinite(side).sum()) for name, side in zip(("n", "n_against"), sides, strict=True)}
+        for statistic, (_, centred) in STATISTICS.items():
+            drawn = _drawn(statistic, *sides, parts)
+            estimate = interval(drawn, centred=centred)
+            rows.append({"column": column, "statistic": statistic, "estimate": estimate, "drawn": drawn} | sizes)
+    return rows
+
+
+def farthest(compared, columns, statistic):
+    """The largest absolute difference over columns of ``compare``: an Estimate of one pooled finding.
+
+    The largest of many differences is far from 0 without any bias, so its bound comes from truth against truth.
+    """
+    rows = [row for row in compared if row["column"] in columns and row["statistic"] == statistic]
+    values = np.array([row["estimate"].value for row in rows])
+    drawn = np.array([row["drawn"] - row["drawn"][0] + row["estimate"].value for row in rows])
+    known = np.isfinite(values)
+    if not known.any():
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    return interval(np.abs(drawn[known]).max(axis=0), centred=True)
+
+
+def beyond_truth(compared, columns, statistic, truth, truth_table, bound, n_draws=400, seed=0):
+    """``farthest`` less what may pass (``beyond``); truth: DataFrame of ln values, of the Records of truth_table.
+
+    Pairs of samples of the sizes compared are both drawn from truth, by event.
+    """
+    sample = Sample.of(truth[list(columns)], truth_table)
+    names, code = np.unique(sample.event.astype(str), return_inverse=True)
+    rng, even = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    share = max(row["n"] for row in compared) / len(code)
+    sizes = max(1, round(share * len(names))), len(names)
+    weights = [rng.multinomial(size, even, size=n_draws)[:, code] for size in sizes]
+    parts, largest = _parts(sample, sample, weights, by_station=True), np.zeros(n_draws)
+    for values in sample.values.T:
+        largest = np.fmax(largest, np.abs(_drawn(statistic, values, values, parts)))
+    return beyond(farthest(compared, columns, statistic), largest, bound)
+
+
+def beyond(pooled, largest, bound):
+    """An Estimate of the farthest of many less what may pass: below 0 where all agree.
+
+    What may pass: ``bound``, or, where sampling alone exceeds it, what 95 % of truth against truth, ``largest``
+    (draws,), stay below with their interval.
+    """
+    return pooled.less(max(bound, np.nanquantile(largest, 0.95) + pooled.high - pooled.value))
+
+
+def tell(subject, against, compared, keys, **more):
+    """Findings of what ``compare`` (or ``residuals.trends``) found; keys(column) gives the measure and its period."""
+    rows = []
+    for row in compared:
+        of = {"n": row["n"], "n_against": row["n_against"]} | keys(row["column"]) | more
+        rows.append(finding(subject, against, statistic=row["statistic"], estimate=row["estimate"], **of))
+    return [row for row in rows if "value" in row]
+
+
+def pooled(subject, against, compared, columns, measure, truth, truth_table, seed, bounds=BOUNDS, **keys):
+    """Findings on the farthest of several columns, median and spread, and what it lies beyond truth against truth."""
+    rows, known = [], [name for name in columns if name in truth and truth[name].notna().any()]
+    for statistic, bound in bounds.items() if known else ():
+        whole = farthest(compared, known, statistic)
+        rows.append(finding(subject, against, measure, f"{statistic}, farthest", whole, **keys))
+        excess = beyond_truth(compared, known, statistic, truth, truth_table, bound, 200, seed)
+        rows.append(finding(subject, against, measure, f"{statistic}, farthest, beyond truth's", excess, **keys))
+    return [row for row in rows if "value" in row]

@@ -1,0 +1,57 @@
+"""The one table of who is who: how each set of records is called and drawn, in every table and figure of the study.
+
+Colours are Okabe and Ito's (2008), told apart by the colour-blind; the line pattern says the same without colour.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Role:
+    """label: in tables and legends; described: in a sentence of its own, where a reader meets it first."""
+
+    label: str
+    color: str
+    linestyle: object = "-"
+    linewidth: float = 1.4
+    described: str = ""
+
+    @property
+    def line(self):
+        return {"color": self.color, "linestyle": self.linestyle, "linewidth": self.linewidth}
+
+
+ROLES = {
+    "training": Role("recordings (training)", "#000000", "-", 2.0, "recordings: training against held-out"),
+    "held_out": Role("recordings (held out)", "#7a7a7a", (0, (1, 1)), 1.8),
+    "fresh": Role("fresh truth", "#000000", (0, (1, 1)), 1.4),
+    "reconstructed-timesnet": Role("TimesNet-Gen, reconstructed", "#56B4E9", (0, (6, 2))),
+    "timesnet": Role("TimesNet-Gen", "#0072B2", "-"),
+    "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+    "reconstructed-cvae": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
+    "cvae": Role("VAE", "#D55E00", (0, (4, 1.5)), 1.4, "conditional VAE (our reconstruction)"),
+    "cgm": Role("CGM-GM", "#8B1A4A", (0, (7, 1.5))),
+    "control_average": Role(
+        "plain average", "#009E73", (0, (3, 1, 1, 1)), 1.4, "control: plain average of five recordings, no network"
+    ),
+    "control_bootstrap": Role(
+        "bootstrap of recordings", "#CC79A7", (0, (2, 2)), 1.4, "control: recordings drawn again"
+    ),
+    "control_phase": Role(
+        "random phase", "#B59F00", (0, (1, 2)), 1.4, "control: noise with the station's mean spectrum and envelope"
+    ),
+    "control_other": Role("another station's generator", "#999999", "-.", 1.4, "control: another station's generator"),
+}
+
+
+def role(name):
+    """The Role of a subject; one that is not in the table is called by its own name and drawn grey."""
+    return ROLES.get(name, Role(name, "#555555"))
+
+
+def label(name):
+    return role(name).label
+
+
+def described(name):
+    return role(name).described or role(name).label

@@ -1,0 +1,122 @@
+"""The words of run_all.sh: run the study at a profile, publish, lab, test.
+
+Options are read with the standard library alone, so that a wrong one ends before the environment is set up.
+"""
+
+import argparse
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tsgen import config
+from tsgen.running.environment import ROOT, choose
+
+WORDS = {
+    "publish": "copy the quick default run to notebooks/, figures/ and results/quick.json",
+    "lab": "open JupyterLab in the study's environment",
+    "test": "ruff, pytest, and the committed notebooks from an empty run folder; with --fast the notebooks at smoke",
+}
+# strict: outputs are compared, and tests/teeth.py changes some to see it noticed; the driver's warnings are not ours
+NBVAL = ("--nbval", "--nbval-current-env", "-p", "teeth", "-W", "default")
+
+
+class OneSentence(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{message}; ./run_all.sh --help lists what there is\n")
+
+
+def given(text):
+    """``text`` unless it holds nothing: an unset shell variable must not run something else."""
+    if not text.strip(" ,"):
+        raise argparse.ArgumentTypeError("nothing is given (an empty variable?)")
+    return text
+
+
+def folder(text):
+    """Absolute path of an existing folder, resolved against the caller's."""
+    path = Path(given(text)).expanduser().resolve()
+    if not path.is_dir():
+        what = "is a file: give the folder that holds it" if path.exists() else "no such folder"
+        raise argparse.ArgumentTypeError(f"{text}: {what}")
+    return str(path)
+
+
+def seed(text):
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
+def options(arguments):
+    """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
+    about = f"Run every notebook of the study at a profile ({', '.join(config.PROFILES)}; quick unless told otherwise)"
+    about = "\n".join([about + ", or:\n", *(f"  {word:<10} {meaning}" for word, meaning in WORDS.items())])
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = OneSentence(prog="./run_all.sh", description=about, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("word", nargs="?", default="quick", help="a profile or one of the above")
+    parser.add_argument("--records", type=folder, metavar="FOLDER", help="your own; without it a simulated network")
+    parser.add_argument("--stations", type=given, metavar="A,B", help="target stations, NETWORK.CODE")
+    parser.add_argument("--unit", type=given, metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N")
+    parser.add_argument("--only", type=given, metavar="03[,05]", help="these notebooks instead of all")
+    parser.add_argument("--fresh", action="store_true", help="delete the run's folder first")
+    parser.add_argument("--fast", action="store_true", help="with test: under five minutes")
+    asked = parser.parse_args(arguments)
+    if asked.word not in (known := [*config.PROFILES, *WORDS]):
+        parser.error(f"unknown profile or word {asked.word!r}: known are {', '.join(known)}")
+    for name, value in vars(asked).items():
+        belongs = asked.word == "test" if name == "fast" else asked.word in config.PROFILES
+        if name != "word" and not belongs and value != parser.get_default(name):
+            parser.error(f"--{name} does not go with {asked.word}")
+    asked.records, asked.stations = asked.records or "", asked.stations or ""  # as the notebooks' parameters have it
+    try:
+        asked.notebooks = choose(asked.only)
+    except ValueError as error:
+        parser.error(str(error))
+    return asked
+
+
+def main(arguments):
+    check = arguments[:1] == ["--check"]
+    asked = options(arguments[check:])
+    if check:
+        return
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the same name in the home
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads wait for each other where a core is taken
+    if runs := os.environ.get("TSGEN_RUNS"):
+        os.environ["TSGEN_RUNS"] = os.path.abspath(runs)  # notebooks run in a folder of their own
+    if asked.word == "lab":
+        lab = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
+        root = ["--allow-root"] if os.geteuid() == 0 else []  # as in containers; Jupyter refuses it otherwise
+        os.execv(sys.executable, [sys.executable, *lab, *root])
+    if asked.word == "test":
+        sys.exit(test(asked.fast))
+    module = importlib.import_module("tsgen.running." + ("publish" if asked.word == "publish" else "runner"))
+    try:
+        module.main(asked)
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is finished stands, and the next run goes on from there")
+
+
+def test(fast):
+    """Exit code of the first check that fails, else 0. Strict nbval meets a run folder just filled from nothing."""
+    run = [sys.executable, "-m"]
+    pytest = [*run, "pytest", "--rootdir", str(ROOT), "-n", "auto", "--dist", "loadfile"]
+    steps = [[*run, "ruff", "check", "."], [*run, "ruff", "format", "--check", "."], [*pytest, "tests"]]
+    strict = [[*run, "tsgen.running.runner", "quick"], [*pytest, *NBVAL, "notebooks"]]
+    steps += [[*run, "tsgen.running.command", "smoke"]] if fast else strict
+    with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")))
+        environ = os.environ | {"TSGEN_RUNS": runs, "PYTHONPATH": path}
+        for step in steps:
+            print("\n" + " ".join(["$ python", *step[1:]]), flush=True)
+            if code := subprocess.run(step, cwd=ROOT, env=environ).returncode:
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,167 @@
+"""The page runs/…/index.html: what was run, what was found, every figure, every notebook.
+
+Written from what is in the run's folder alone: the page of a run that failed says what failed. It and the notebooks'
+pages beside it open from the disk: no script, font or style comes from the network.
+"""
+
+import base64
+import functools
+import io
+import json
+import re
+from html import escape
+
+import jinja2
+import nbformat
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.mathtext import MathTextParser
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
+
+from tsgen import config, findings
+from tsgen.roles import ROLES, label
+
+FORMULA_SIZE_IN_PT = 13
+HTML = {"index": False, "border": 0, "na_rep": "", "justify": "unset"}
+MOST_ROWS = 16  # of a table that is not folded away
+SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fold", "station", "period_in_s"]
+SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
+    "Structures": r", structure,",
+    "Scenario": r", (scenario|unseen|.* training),",
+    "Averaging": r"^theory|\bk = \d|, ln std$",
+    "Memorisation": r", (largest_correlation|r2|active_records)$",
+    "Records and levels": r"^,",  # against nothing
+    "Scores": r", (score|similarity|f0|.*(distance|skill))$",
+    "Bias and spread": "",
+}
+ORDER = ("Scores", "Bias and spread", "Memorisation", "Averaging", "Scenario", "Structures", "Records and levels")
+
+
+def pivot(rows):
+    """DataFrame of findings: a row for each subject and what else sets them apart, a column for each measure."""
+    frame = pd.DataFrame(rows).reindex(columns=SET_APART).astype(object)
+    frame = frame.where(frame.notna(), "").assign(text=[findings.text(row) for row in rows])
+    apart = ["subject", *(name for name in SET_APART[1:] if frame[name].nunique() > 1)]
+    for name in ("subject", "against"):
+        frame[name] = [label(value) if value in ROLES else readable(value) for value in frame[name]]
+    frame["column"] = [readable(f"{row.get('measure') or ''}, {row.get('statistic') or ''}") for row in rows]
+    wide = frame.pivot_table(index=apart, columns="column", values="text", aggfunc=" / ".join, sort=False)
+    wide = wide.reset_index().rename_axis(columns=None)
+    return wide.rename(columns={name: "" if name == "subject" else readable(name) for name in apart})
+
+
+def readable(name):
+    """A name of a finding as the page shows it."""
+    return re.sub(r"_in_(hz|s|km)\b", r" (\1)", str(name)).replace("(hz)", "(Hz)").replace("_", " ").strip(", ")
+
+
+def sections(rows):
+    """[(title, number of rows, HTML table)] of the findings, one for each kind that is there."""
+    found = {title: [] for title in ORDER}
+    for row in rows:
+        text = ", ".join(str(row.get(name) or "") for name in ("against", "protocol", "set", "measure"))
+        found[next(title for title, pattern in SECTIONS.items() if re.search(pattern, text))].append(row)
+    tables = {title: pivot(some) for title, some in found.items() if some}
+    return [(title, len(table), table.to_html(**HTML)) for title, table in tables.items()]
+
+
+def formula(tex, display=False):
+    """``tex`` drawn by matplotlib as an image that needs nothing else; what it cannot draw stays as TeX code."""
+    font = FontProperties(size=FORMULA_SIZE_IN_PT * (1.15 if display else 1), math_fontfamily="stix")
+    text = f"${' '.join(tex.split())}$"
+    try:
+        width, height, depth, *_ = MathTextParser("path").parse(text, dpi=72, prop=font)
+    except ValueError:
+        return f"<code>{escape(tex)}</code>"
+    figure = Figure(figsize=(width / 72, height / 72))
+    figure.text(0, depth / height, text, fontproperties=font, color="#1c2430")
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", transparent=True)
+    data = base64.b64encode(drawn.getvalue().encode()).decode()
+    place = "display:block;margin:1rem auto" if display else f"vertical-align:-{depth:.1f}pt"
+    return f'<img class="formula" alt="{escape(tex)}" style="{place}" src="data:image/svg+xml;base64,{data}">'
+
+
+class FormulaRenderer(IPythonRenderer):
+    """nbconvert's Markdown with formulas as images instead of a script from the network."""
+
+    inline_math = staticmethod(formula)
+    block_math = staticmethod(functools.partial(formula, display=True))
+
+
+def notebook_page(path):
+    """Write the executed notebook at ``path`` as a page beside itself; returns its first heading, "" without one."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError):
+        return ""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    title = (*re.findall(r"^#+\s+(.+)$", text, re.MULTILINE), path.stem)[0].strip()
+    exporter = HTMLExporter(template_name="basic")
+    exporter.register_filter("markdown2html", MarkdownWithMath(FormulaRenderer(escape=False)).render)
+    body, _ = exporter.from_notebook_node(notebook)
+    colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    path.with_suffix(".html").write_text(template().render(title=title, notebook=body, colours=colours))
+    return title
+
+
+def template():
+    """The template that both kinds of page come from."""
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    return jinja2.Environment(loader=jinja2.PackageLoader("tsgen.running", "."), **options).get_template("page.html.j2")
+
+
+def read_json(path):
+    """The dict in a JSON file; empty where the file is missing or damaged."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def facts(run):
+    """{what: text} of what was run, from results.json's "run"."""
+    profile = config.PROFILES.get(run.get("profile"))
+    found = {
+        "Profile": run.get("profile"),
+        "Records": ", ".join(f"{name} {n}" for name, n in (run.get("records") or {}).items()),
+        "Target stations": ", ".join(run.get("stations") or ()),
+        "Sampling": profile and f"{profile.sampling_rate_in_hz:g} Hz, {profile.duration_in_s:.1f} s, in cm/s²",
+    }
+    return found | {name.capitalize(): run.get(name) for name in ("seed", "command", "date", "version", "attribution")}
+
+
+def left_out(folder):
+    """DataFrame of the files that the run does not use, or uses with a remark, from its records/report.csv."""
+    try:
+        report = pd.read_csv(folder / "records" / "report.csv", keep_default_na=False)
+        return report[(report["reason"] != "") & (report["outcome"] != "companion")]
+    except (OSError, ValueError, KeyError):
+        return pd.DataFrame()
+
+
+def write(folder, captions=None):
+    """Write index.html, and the notebooks as pages, into the run's ``folder``; returns its path.
+
+    captions: {figure: text} in the order of the figures; those without one follow.
+    """
+    captions, results = captions or {}, read_json(folder / "results.json")
+    done, pages = sorted(read_json(folder / "run.json").items()), folder / "notebooks"
+    drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    rest, run = left_out(folder), results.get("run") or {}
+    text = template().render(
+        title="Site-specific strong motion, generated and judged",
+        kind=run.get("kind"),
+        facts={name: fact for name, fact in facts(run).items() if fact not in (None, "")},
+        notebooks=[{"name": name, "title": notebook_page(pages / f"{name}.ipynb")} | entry for name, entry in done],
+        sections=sections(results.get("findings") or []),
+        most_rows=MOST_ROWS,
+        figures={name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn},
+        left_out=len(rest),
+        left_out_table=rest.to_html(**HTML),
+    )
+    (folder / "index.html").write_text(text)
+    return folder / "index.html"

@@ -1,0 +1,201 @@
+"""Runs the study: models are trained and notebooks executed side by side, and the run ends with its page.
+
+    python -m tsgen.running.runner quick    fills the default run's folder with its records and models, no more
+
+Only what differs from a notebook's own parameters is handed over: the default run's notebooks have no injected cell and
+can be committed. ``--unit`` travels as $TSGEN_UNIT. Processes wait in the store for a stage that another one builds.
+"""
+
+import ast
+import fcntl
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import papermill
+from ipykernel.kernelspec import write_kernel_spec
+
+from tsgen import store
+from tsgen.running.environment import LOCK, ROOT
+
+PARAMETERS = ("PROFILE", "RECORDS", "STATIONS", "SEED")
+LONGEST_FIRST = ("08", "07", "03", "04", "09")  # the other notebooks follow in their order
+TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+LINES_OF_A_TRACEBACK = 8  # of a notebook that failed, as printed and on the page; the notebook has them all
+
+
+def say(name, seconds, rest=""):
+    """Print one line of progress, over what a progress bar has left on a terminal."""
+    print("\r\x1b[K" * sys.stdout.isatty() + f"{name:<28}{seconds:8.1f} s{rest}", flush=True)
+
+
+def side_by_side(work, tasks, *arguments, **environ):
+    """Yield (task, seconds, text) as each ``work(task, *arguments)`` ends, in as many processes as there are cores.
+
+    text: what ``work`` returns ("" where all went well), its error or its process's end in one sentence. ``environ`` is
+    set where it works. What is at work is ended when the caller stops.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(cores, len(tasks)) or 1, spawn, initializer=_as_worker, initargs=(environ,))
+    try:
+        waiting = {pool.submit(_timed, work, task, *arguments): task for task in tasks}
+        for done in as_completed(waiting):
+            lost = done.exception()
+            yield waiting[done], *((0.0, f"its process ended: {lost}") if lost else done.result())
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _as_worker(environ):
+    """Leave Ctrl-C to the process that started this one, and end with it."""
+    os.environ.update(environ)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _timed(work, *arguments):
+    begun = time.monotonic()
+    try:
+        text = work(*arguments)
+    except Exception as error:  # one task's trouble is one sentence and stops no other
+        name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "  # not meant for readers
+        text = name + " ".join(str(error).split())
+    return time.monotonic() - begun, text
+
+
+def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False):
+    """The Study of a run, alone in its folder until this process ends, its records read and split.
+
+    What cannot be had ends the program with one sentence, and leaves no folder behind.
+    """
+    from tsgen.formats import UnreadableRecord  # with Study: seconds, which a process that only executes can do without
+    from tsgen.formats.recording import Damaged, scale_of
+    from tsgen.study import Study
+
+    begun, new = time.monotonic(), None
+    try:
+        if unit:
+            scale_of(unit)
+            os.environ["TSGEN_UNIT"] = unit
+        study = Study(profile, records or None, stations or None, seed)
+        new = None if study.folder.exists() else study.folder
+        study.folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(study.folder / ".running", os.O_RDWR | os.O_CREAT)  # left open: the lock ends with the process
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in study.folder.iterdir() if fresh else ():
+            if path.name != ".running":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _ = study.training  # reads or simulates the records: what is wrong with them ends here, before any notebook
+    except BlockingIOError:
+        sys.exit(f"another run is at work in {study.folder}: wait for it, or choose another --seed")
+    except (ValueError, OSError, UnreadableRecord, Damaged) as error:
+        if new:
+            shutil.rmtree(new, ignore_errors=True)
+        remedy = f"; {error.remedy}" if isinstance(error, Damaged) else ""
+        sys.exit(" ".join(str(error).split()) + remedy)
+    say("records", time.monotonic() - begun)
+    return study
+
+
+def prepare(names, *arguments):
+    """Train the models ``names`` of Study(*arguments), its records read before, side by side; a line for each."""
+    print(f"models {', '.join(names)}, side by side; those that stand are loaded", flush=True)
+    for name, seconds, refused in side_by_side(_train, names, arguments):
+        say(f"model {name}", seconds, f"  {refused}" if refused else "")
+
+
+def _train(name, arguments):
+    from tsgen.study import Study
+
+    with redirect_stdout(io.StringIO()):  # what a study says of its records was said once
+        Study(*arguments).model(name)
+    return ""
+
+
+def changed_parameters(notebook, values):
+    """What of ``values`` {name: value} differs from the notebook's parameters cell; ValueError where that lacks one."""
+    own = papermill.inspect_notebook(str(notebook))
+    if missing := [name for name in values if name not in own]:
+        raise ValueError(f"{notebook.name}: its parameters cell lacks {', '.join(missing)}")
+    return {name: value for name, value in values.items() if ast.literal_eval(own[name]["default"]) != value}
+
+
+def code_key():
+    """Hash of what every notebook rests on: the package and its pins."""
+    paths = *sorted((ROOT / "tsgen").rglob("*.py")), LOCK
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+def execute(notebook, folder, values):
+    """Execute one notebook into ``folder``/notebooks; returns the end of its traceback, "" where it has none."""
+    into, changed = folder / "notebooks" / notebook.name, changed_parameters(notebook, values)
+    options = {"cwd": notebook.parent, "kernel_name": "python3", "progress_bar": False}
+    try:
+        papermill.execute_notebook(notebook, into, parameters=changed, **options)
+    except papermill.PapermillExecutionError as error:
+        lines = TERMINAL_COLOURS.sub("", "\n".join(error.traceback)).splitlines()
+        return "\n".join([f"cell [{error.exec_count}]", *lines[-LINES_OF_A_TRACEBACK:]])
+    return ""
+
+
+def run(notebooks, folder, values):
+    """Execute ``notebooks`` side by side, a line for each as it ends; returns the content of run.json:
+    {notebook: {"seconds", and "code" (code_key) or "error" (the end of its traceback)}}."""
+    note, key = folder / "run.json", code_key()
+    done = json.loads(note.read_text()) if note.exists() else {}
+    for path in notebooks:
+        done.pop(path.stem, None)
+    store.write_json(note, done)
+    (folder / "index.html").unlink(missing_ok=True)  # a page stands only for a run that went to its end
+    (folder / "notebooks").mkdir(exist_ok=True)
+    longest_first = sorted(notebooks, key=lambda path: (*LONGEST_FIRST, path.name[:2]).index(path.name[:2]))
+    with tempfile.TemporaryDirectory() as jupyter:  # "python3" is what runs this, whatever the user has installed
+        # a failing cell is told by papermill: the kernel's own account of it would be noise
+        write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
+        for path, seconds, error in side_by_side(execute, longest_first, folder, values, JUPYTER_PATH=jupyter):
+            done[path.stem] = {"seconds": round(seconds, 1)} | ({"error": error} if error else {"code": key})
+            store.write_json(note, done)
+            say(path.stem, seconds, f"  failed in {error}" if error else "")
+    return done
+
+
+def main(asked):
+    begun = time.monotonic()
+    given = asked.word, asked.records, asked.stations, asked.seed
+    study = open_study(*given, asked.unit, asked.fresh)
+    if not asked.only:  # a notebook builds what it lacks; all of them need every model
+        prepare(list(study.models), *(value or None for value in given[:3]), asked.seed)
+    done = run(asked.notebooks, study.folder, dict(zip(PARAMETERS, given, strict=True)))
+
+    from tsgen.figures import CAPTIONS
+    from tsgen.running import report
+
+    page = report.write(study.folder, CAPTIONS)
+    print()
+    for name, entry in sorted(done.items()):
+        say(name, entry["seconds"], "  failed" if "error" in entry else "")
+    say("the whole run just now", time.monotonic() - begun)
+    print(f"\n{page}")
+    sys.exit(any("error" in entry for entry in done.values()))
+
+
+if __name__ == "__main__":
+    prepare(list(open_study(sys.argv[1]).models), sys.argv[1])

@@ -1,0 +1,293 @@
+"""One training loop for all models: phase 0 on the background, phase 1 the fine-tuning; checkpoints and resume.
+
+``model.StationModel`` says what it asks of a model. A checkpoint is written after each epoch. The random numbers of an
+epoch follow from (seed, phase, epoch, process) alone: a killed run continues to the same weights, bit for bit on a CPU.
+"""
+
+import hashlib
+import math
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from tsgen.model import joined
+from tsgen.records import Records
+from tsgen.store import write_atomically
+
+COLUMNS = ["phase", "epoch", "learning_rate", "training_loss", "validation_loss", "seconds"]
+
+
+class TrainingError(RuntimeError):
+    """The loss or its gradient is no longer a finite number."""
+
+
+class History:
+    """What each epoch left: one row an epoch, columns COLUMNS; validation_loss is NaN where nothing was set aside."""
+
+    def __init__(self, rows=()):
+        self.rows = list(rows)
+
+    @property
+    def table(self):
+        """The rows as a DataFrame."""
+        return pd.DataFrame(self.rows, columns=COLUMNS)
+
+    @staticmethod
+    def judged(row):
+        """The loss that says which epoch of a phase is the best: validation_loss where there is one."""
+        return row["training_loss"] if math.isnan(row["validation_loss"]) else row["validation_loss"]
+
+
+class Phase(NamedTuple):
+    """One phase's data and recipe; ``validation`` is None where every record is trained on."""
+
+    number: int
+    training: Records
+    validation: Records | None
+    epochs: int
+    learning_rate: float
+
+
+def fit(model, background, targets, settings, folder):
+    """Train ``model`` in place and return its History.
+
+    background, targets: Records of phase 0 and of phase 1 (form "released": phase 1 continues on the background; with
+    keeps_background it takes both, where both are simulated or both recorded); settings: TrainingSettings; folder: gets
+    last.pt, best.pt and history.csv. A run of the same model, settings and records that stands there is resumed, or
+    returned if finished; another one is overwritten, which is said. TrainingError: a loss or gradient is not finite.
+    """
+    folder, n_stations = Path(folder), model.settings.n_stations
+    model.stations = tuple(targets.stations) if n_stations else ()
+    if len(model.stations) != n_stations:
+        raise ValueError(f"settings.n_stations is {n_stations}, but the targets have {len(targets.stations)} stations")
+    plan = [(phase, epoch) for phase in _phases(background, targets, settings) for epoch in range(phase.epochs)]
+    # what a run depends on, except for the first weights, which are the caller's
+    key = {"model": model.name, "model settings": asdict(model.settings), "training settings": asdict(settings)}
+    key |= {"background": _fingerprint(background), "targets": _fingerprint(targets)}
+    state, device = _resumable(folder, key), _device()
+    model.to(device)
+    begun, history = (state["position"], _put(model, state)) if state else (0, History())
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for position in range(begun, len(plan)):
+            phase, epoch = plan[position]
+            if position == begun or epoch == 0:
+                run = PhaseRun(model, phase, settings, device, folder)
+                if epoch > 0:
+                    run.optimiser.load_state_dict(state["optimiser"])
+                    run.scheduler.load_state_dict(state["scheduler"])
+            history.rows.append(run.epoch(epoch))
+            if epoch == phase.epochs - 1:
+                torch.manual_seed(_number(settings.seed, phase.number, "end"))
+                model.end_of_phase(phase.number, phase.training, settings)
+            if rank() == 0:
+                _save(folder, model, run, key, position + 1, history)
+    model.eval()
+    return history
+
+
+class PhaseRun:
+    """The state of one phase: arrays, a new AdamW, a cosine over the phase's epochs."""
+
+    def __init__(self, model, phase, settings, device, folder):
+        self.model, self.phase, self.settings, self.device, self.folder = model, phase, settings, device, folder
+        self.arrays = model.training_arrays(phase.training)
+        self.validation = model.training_arrays(phase.validation) if phase.validation is not None else None
+        self.optimiser = torch.optim.AdamW(model.parameters(), phase.learning_rate, weight_decay=settings.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=phase.epochs)
+        self.loss = model.loss
+        if world_size() > 1:
+            devices = [device.index] if device.type == "cuda" else None
+            # a phase may leave parameters unused, such as a station's embedding before the fine-tuning
+            self.loss = DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
+
+    def epoch(self, epoch):
+        """Train one epoch and return its row of the history."""
+        started, batches, total = time.perf_counter(), self.batches(epoch), 0.0
+        torch.manual_seed(_number(self.settings.seed, self.phase.number, epoch, rank()))
+        self.model.train()
+        label = f"{self.model.name}, phase {self.phase.number}, epoch {epoch + 1}/{self.phase.epochs}"
+        bar = tqdm(batches, desc=label, leave=False, disable=None if rank() == 0 else True)  # None: only in a terminal
+        for step, rows in enumerate(bar):
+            total += self.step(rows, (epoch + step / len(batches)) / self.phase.epochs, f"{label}, step {step}")
+        row = [self.phase.number, epoch, self.scheduler.get_last_lr()[0]]
+        row += [_sum_over_processes(total, self.device) / len(self.arrays[0])]
+        row += [self.validate((epoch + 1) / self.phase.epochs), time.perf_counter() - started]
+        row = dict(zip(COLUMNS, row, strict=True))
+        self.demand_finite(History.judged(row), "validation loss", label)
+        self.scheduler.step()
+        return row
+
+    def demand_finite(self, value, what, where):
+        """Raise TrainingError unless ``value`` is a finite number."""
+        if not math.isfinite(value):
+            rate = self.scheduler.get_last_lr()[0]
+            raise TrainingError(
+                f"the {what} is not a finite number in {where}, at learning rate {rate:.3g}. Lower it or the gradient "
+                f"clip, or look for records with huge or constant samples; the last good epoch is in {self.folder}"
+            )
+
+    def batches(self, epoch):
+        """Row numbers, one tensor a step: a seeded shuffle in nearly equal parts of at most batch_size records."""
+        n, size = len(self.arrays[0]), self.settings.batch_size
+        n_batches = math.ceil(n / size)
+        if n // n_batches < world_size():
+            raise ValueError(f"{n} records in batches of {size} do not feed {world_size()} processes")
+        generator = torch.Generator().manual_seed(_number(self.settings.seed, self.phase.number, epoch, "order"))
+        return torch.tensor_split(torch.randperm(n, generator=generator), n_batches)
+
+    def step(self, rows, progress, where):
+        """One step on this process's share of ``rows``; returns the loss times its number of records."""
+        own = rows[rank() :: world_size()]
+        mixed = self.device.type == "cuda" and getattr(self.model, "mixed_precision", False)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            loss = self.loss_of(self.loss, self.arrays, own, progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        # the processes' gradients are averaged: unequal shares of a batch weigh by their records
+        (loss * (len(own) * world_size() / len(rows))).backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.demand_finite(loss.item(), "training loss", where)
+        self.demand_finite(norm.item(), "gradient", where)
+        self.optimiser.step()
+        return loss.item() * len(own)
+
+    def loss_of(self, loss, arrays, rows, progress):
+        batch = tuple(array[rows].to(self.device, non_blocking=True) for array in arrays)
+        return loss(batch, self.phase.number, progress, self.settings)
+
+    def validate(self, progress):
+        """Mean loss in evaluation mode over the records set aside, NaN where there are none."""
+        if self.validation is None:
+            return math.nan
+        n, total = len(self.validation[0]), 0.0
+        torch.manual_seed(_number(self.settings.seed, self.phase.number, "validation", rank()))
+        self.model.eval()
+        with torch.no_grad():
+            for rows in torch.arange(rank(), n, world_size()).split(self.settings.batch_size):
+                total += self.loss_of(self.model.loss, self.validation, rows, progress).item() * len(rows)
+        return _sum_over_processes(total, self.device) / n
+
+
+def _phases(background, targets, settings):
+    order = np.random.default_rng(_number(settings.seed, "validation rows")).permutation(len(background))
+    n_validation = round(settings.validation_share * len(background))
+    validation = background.take(np.sort(order[:n_validation])) if n_validation else None
+    training, second = background.take(np.sort(order[n_validation:])), (targets, None)
+    if settings.form == "released":
+        second = training, validation
+    elif settings.keeps_background and set(background.table["kind"]) == set(targets.table["kind"]):
+        second = Records.concatenate([training, targets]), None  # simulated ones may serve recorded stations: not kept
+    return [
+        Phase(0, training, validation, settings.epochs_phase_0, settings.learning_rate_phase_0),
+        Phase(1, *second, settings.epochs_phase_1, settings.learning_rate_phase_1),
+    ]
+
+
+def load(model, folder, which="last"):
+    """(model, History) of a run's last (or "best") epoch; FileNotFoundError, or ValueError if of another model."""
+    path = Path(folder) / f"{which}.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: no training has left an epoch there")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if differing := _differences({"model": model.name, "model settings": asdict(model.settings)}, state["key"]):
+        raise ValueError(f"{path} does not fit the model: {differing}")
+    history = _put(model, state)
+    return model.to(_device()).eval(), history
+
+
+def _put(model, state):
+    """Give the model a checkpoint's weights and stations; returns its History."""
+    model.load_state_dict(state["model"])
+    model.stations = tuple(state["stations"])
+    return History(state["history"])
+
+
+def _save(folder, model, run, key, position, history):
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {"model": model.state_dict(), "stations": model.stations, "key": key, "history": history.rows}
+    losses = [History.judged(row) for row in history.rows if row["phase"] == history.rows[-1]["phase"]]
+    if losses[-1] <= min(losses):
+        write_atomically(folder / "best.pt", lambda temporary: torch.save(state, temporary))
+    state |= {"position": position, "optimiser": run.optimiser.state_dict(), "scheduler": run.scheduler.state_dict()}
+    write_atomically(folder / "last.pt", lambda temporary: torch.save(state, temporary))
+    write_atomically(folder / "history.csv", lambda temporary: history.table.to_csv(temporary, index=False))
+
+
+def _resumable(folder, key):
+    """The state of last.pt if it is of this very run, else None; another run is announced."""
+    if not (folder / "last.pt").exists():
+        return None
+    state = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
+    differing = _differences(key, state["key"])
+    if differing and rank() == 0:
+        print(f"{folder} holds another training ({differing}): starting anew", file=sys.stderr)
+    return None if differing else state
+
+
+def _fingerprint(records):
+    digest = hashlib.blake2b("|".join(records.table["station"]).encode(), digest_size=8)
+    for part in records.batches(1000):  # a memory map is read piece by piece
+        digest.update(np.ascontiguousarray(part.waveforms))
+    return f"{len(records)} records, {digest.hexdigest()}"
+
+
+def _differences(here, there):
+    """One clause a name whose value differs, "" where none does."""
+    clauses = []
+    for name, value in here.items():
+        other = there.get(name)
+        if value != other:
+            nested = isinstance(value, dict) and isinstance(other, dict)
+            clauses.append(_differences(value, other) if nested else f"{name} is {other} there, {value} here")
+    return "; ".join(filter(None, clauses))
+
+
+def _number(*parts):
+    """A seed below 2⁶³ that follows from ``parts`` alone."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
+
+
+def rank():
+    """Number of this process, 0 in a run of one."""
+    return distributed.get_rank() if joined() else 0
+
+
+def world_size():
+    """Number of processes that share each batch."""
+    return distributed.get_world_size() if joined() else 1
+
+
+def _device():
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _sum_over_processes(value, device):
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    if joined():
+        distributed.all_reduce(total)
+    return total.item()
+
+
+@contextmanager
+def processes():
+    """Join the processes that torchrun started, if it did: nccl on GPUs, gloo elsewhere."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
