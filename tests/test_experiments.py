@@ -7,7 +7,7 @@ import pytest
 from conftest import few_draws
 from test_study import recorded
 
-from tsgen import claims, experiments, findings, splits
+from tsgen import claims, dataset, experiments, findings
 from tsgen.claims import CLAIMS, UNTESTED
 from tsgen.findings import IDENTITY, finding
 
@@ -19,7 +19,7 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
     for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS"):
         monkeypatch.setattr(experiments, name, 2)
-    monkeypatch.setattr(splits, "FOLDS", 2)
+    monkeypatch.setattr(dataset, "FOLDS", 2)
     monkeypatch.setattr(experiments, "ABLATED_NETWORKS", (2,))
     monkeypatch.setattr(experiments, "RECORDED_FIGURES", ())
     monkeypatch.setattr(experiments, "JUDGED", ("timesnet", "control_average"))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_records import made
 
-from tsgen import splits
+from tsgen import dataset
 from tsgen.records import event_groups
 
 SHARE, SEED = 0.3, 0
@@ -17,7 +17,7 @@ def records():
 
 
 def held_out(records, split, stations=("TK.0000", "TK.0001")):
-    return splits.held_out_rows(records, list(stations), split, SHARE, SEED)
+    return dataset.held_out_rows(records, list(stations), split, SHARE, SEED)
 
 
 def sides(records, split):
@@ -35,7 +35,7 @@ def test_events_is_the_split_of_records(records):
     """The contract: ``Records.split`` and a study's default hold out the same."""
     own = records.select(station=["TK.0000", "TK.0001"])
     training, kept = own.split(held_out=SHARE, seed=SEED)
-    out = splits.held_out_rows(own, own.stations, "events", SHARE, SEED)
+    out = dataset.held_out_rows(own, own.stations, "events", SHARE, SEED)
     pd.testing.assert_frame_equal(own.take(out).table, kept.table)
     pd.testing.assert_frame_equal(own.take(~out).table, training.table)
     assert 0.25 < out.mean() < 0.4
@@ -58,8 +58,8 @@ def test_folds_hold_out_every_event_once_and_spread_each_station(records):
 
 def test_folds_of_a_study_hold_out_every_target_event_once(study):
     groups, outside = event_groups(study.targets.table), []
-    for fold in range(splits.FOLDS):
-        part = study.with_split(f"fold {fold} of {splits.FOLDS}")
+    for fold in range(dataset.FOLDS):
+        part = study.with_split(f"fold {fold} of {dataset.FOLDS}")
         assert part.folder.parent == study.folder.parent and part.folder != study.folder
         assert part.stage("records").key == study.stage("records").key
         assert part.stage("model", "timesnet").key != study.stage("model", "timesnet").key
@@ -73,8 +73,8 @@ def test_folds_of_a_study_hold_out_every_target_event_once(study):
 def test_folds_are_the_same_whatever_the_order_of_the_table(records):
     event, station = event_groups(records.table), records.table["station"]
     order = np.random.default_rng(0).permutation(len(event))
-    assert splits.folds(event, station) == splits.folds(event.iloc[order], station.iloc[order])
-    assert splits.folds(event, station, seed=1) != splits.folds(event, station)
+    assert dataset.folds(event, station) == dataset.folds(event.iloc[order], station.iloc[order])
+    assert dataset.folds(event, station, seed=1) != dataset.folds(event, station)
 
 
 def test_records_puts_events_on_both_sides_and_holds_out_as_many(records):

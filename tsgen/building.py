@@ -42,22 +42,36 @@ def modes(frame):
 
 def largest_drift(frame, records, scale=1.0):
     """Largest drift of any storey over its height (n, 2, s), under E and N times ``scale``, (n, 2, s) or a number.
-
-    Central differences, damping implicit. Sought until the record ends.
-    """
+    Central differences, damping implicit; sought until the record ends."""
+    n, k, hard, height = frame.n_storeys, frame.stiffness, frame.hardening, 100 * frame.storey_height_in_m  # in cm
+    limit = height * frame.yield_drift
+    periods, shapes = modes(frame)
+    damping = shapes @ np.diag(4 * np.pi * frame.damping / periods) @ shapes.T  # over mass
     scale = np.ones((len(records), 2, 1)) * scale
-    drift = np.empty(scale.shape)
-    for _, rows, *load in loads(records, modes(frame)[0][-1:], 2, STEPS_PER_SHORTEST_PERIOD):
-        drift[rows] = _drift(frame, scale[rows], *load)
-    return drift / (100 * frame.storey_height_in_m)
+    largest = np.empty(scale.shape)
+    for _, rows, load, last, step in loads(records, periods[-1:], 2, STEPS_PER_SHORTEST_PERIOD):
+        forward = np.linalg.inv(np.eye(n) / step**2 + damping / (2 * step))
+        backward = np.eye(n) / step**2 - damping / (2 * step)
+        load = load.reshape(-1, load.shape[2]).T  # (t, 2n)
+        factor = scale[rows].reshape(load.shape[1], -1)  # (2n, s)
+        now, before, plastic, peak = np.zeros((4, n, factor.size))  # (storey, 2n · s)
+        last = np.repeat(last, 2 * factor.shape[1])
+        for i, ground in enumerate(load):
+            drift = np.diff(now, axis=0, prepend=0.0)
+            np.maximum(peak, np.abs(drift), out=peak, where=i <= last)
+            plastic += (drift - plastic) - np.clip(drift - plastic, -limit, limit)
+            shear = k * (hard * drift + (1 - hard) * (drift - plastic))
+            force = -(ground[:, None] * factor).ravel() - shear
+            force[:-1] += shear[1:]
+            now, before = forward @ (force + 2 / step**2 * now - backward @ before), now
+        largest[rows] = peak.max(axis=0).reshape(-1, 2, factor.shape[1])
+    return largest / height
 
 
 def capacity(frame, records, spectral_in_cm_s2, levels_in_cm_s2, limits):
     """ln of the spectral acceleration (n, 2, limits) at which the frame's largest drift reaches each limit, E and N.
-
     Each component is scaled from its own spectral_in_cm_s2 (n, 2) to the rising levels (s,), and the first crossing is
-    found between levels on logarithms. NaN where no level reaches the limit, or the lowest one exceeds it.
-    """
+    found between levels on logarithms. NaN where no level reaches the limit, or the lowest one exceeds it."""
     levels = np.log(np.asarray(levels_in_cm_s2, float))
     drift = largest_drift(frame, records, np.exp(levels) / spectral_in_cm_s2[..., None])
     drift = np.log(np.maximum.accumulate(drift, axis=2))
@@ -69,26 +83,3 @@ def capacity(frame, records, spectral_in_cm_s2, levels_in_cm_s2, limits):
             share = (limit - row[after - 1]) / (row[after] - row[after - 1])
             found[(*place, i)] = levels[after - 1] + share * (levels[after] - levels[after - 1])
     return found
-
-
-def _drift(frame, scale, load, last, step):
-    """Largest storey drift (n, 2, s) in cm under load (n, 2, t) in cm/s² times scale (n, 2, s) until last (n,)."""
-    n, k, hard = frame.n_storeys, frame.stiffness, frame.hardening
-    periods, shapes = modes(frame)
-    damping = shapes @ np.diag(4 * np.pi * frame.damping / periods) @ shapes.T  # over mass
-    forward = np.linalg.inv(np.eye(n) / step**2 + damping / (2 * step))
-    backward = np.eye(n) / step**2 - damping / (2 * step)
-    limit = 100 * frame.storey_height_in_m * frame.yield_drift
-    load = load.reshape(-1, load.shape[2]).T  # (t, 2n)
-    scale = scale.reshape(load.shape[1], -1)  # (2n, s)
-    now, before, plastic, peak = np.zeros((4, n, scale.size))  # (storey, 2n · s)
-    last = np.repeat(last, 2 * scale.shape[1])
-    for i, ground in enumerate(load):
-        drift = np.diff(now, axis=0, prepend=0.0)
-        np.maximum(peak, np.abs(drift), out=peak, where=i <= last)
-        plastic += (drift - plastic) - np.clip(drift - plastic, -limit, limit)
-        shear = k * (hard * drift + (1 - hard) * (drift - plastic))
-        force = -(ground[:, None] * scale).ravel() - shear
-        force[:-1] += shear[1:]
-        now, before = forward @ (force + 2 / step**2 * now - backward @ before), now
-    return peak.max(axis=0).reshape(-1, 2, scale.shape[1])

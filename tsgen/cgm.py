@@ -1,8 +1,7 @@
 """CGM-GM: ground motion for a scenario, a sequential variational autoencoder on log-amplitude spectrograms.
 
-After Ren, Nakata, Lacour et al., Nature Communications 2026 (doi 10.1038/s41467-026-70719-2, arXiv 2407.15089), who
-have one velocity component, a latent a frame and a mean spectrogram (``published``). Ours: three components of
-acceleration at absolute amplitude, a latent a record, the spread about the mean.
+After Ren, Nakata, Lacour et al., Nature Communications 2026 (doi 10.1038/s41467-026-70719-2, arXiv 2407.15089), whose
+model is ``published``. Ours has three components at absolute amplitude, a latent a record, the spread about the mean.
 """
 
 from itertools import pairwise
@@ -30,8 +29,7 @@ class CGMGM(model.StationModel):
         s = settings
         self.n_bins, self.n_frames = s.n_fft // 2 + 1, s.n_samples // s.hop + 1
         bins, width = (s.n_components, self.n_bins, 1), s.n_components * self.n_bins
-        context = s.condition + s.record_latent  # what prior and decoder know of the record
-        state = s.posterior_hidden + s.condition
+        context, state = s.condition + s.record_latent, s.posterior_hidden + s.condition
         self.condition_mlp = _mlp(len(s.conditions), s.hidden, s.hidden, s.condition)
         if s.linear:
             self.condition_linear = nn.Linear(len(s.conditions), s.condition, bias=False)
@@ -63,8 +61,7 @@ class CGMGM(model.StationModel):
 
     def log_amplitude(self, waveforms):
         """(batch, component, bin, frame) ln of the spectrogram's amplitude in cm/s²; waveforms (batch, 3, time)."""
-        s = self.settings
-        window = "mismatched" if "window" in s.faults else "hann"
+        s, window = self.settings, "mismatched" if "window" in self.settings.faults else "hann"
         z = spectrogram.transform(waveforms[:, : s.n_components], s.n_fft, s.hop, window)
         return z.abs().clamp_min(LOWEST_AMPLITUDE).log()
 
@@ -94,7 +91,6 @@ class CGMGM(model.StationModel):
         return context[:, None].expand(-1, self.n_frames, -1)
 
     def record_divergence(self, record, c):
-        """(batch,) KL of a record's posterior (mean, log variance) from its prior."""
         return self.record_prior.divergence(*record, c) if self.settings.record_latent else torch.zeros_like(c[:, 0])
 
     def prior(self, z, context):
@@ -111,8 +107,8 @@ class CGMGM(model.StationModel):
             gaussian = bounded([head(output[:, 0]) for head in self.prior_heads])
             z = self.draw(*gaussian, now)
             steps.append((z, *gaussian))
-        z, *gaussian = (torch.stack(part, 1) for part in zip(*steps, strict=True))
-        return z, tuple(gaussian)
+        z, mean, log_variance = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        return z, (mean, log_variance)
 
     def decode(self, z, context, station):
         """Mean ln amplitude (batch, component, bin, frame), ln cm/s²; z (batch, frame, z), context (batch, c + u)."""
@@ -147,8 +143,8 @@ class CGMGM(model.StationModel):
         return conditions, conditions[:, needed].isfinite().all(1)
 
     def _valid(self, records):
-        samples = torch.from_numpy(records.table["samples"].to_numpy(float))
-        return torch.arange(self.n_frames) * self.settings.hop < samples[:, None]
+        samples = torch.from_numpy(records.table["samples"].to_numpy(float))[:, None]
+        return torch.arange(self.n_frames) * self.settings.hop < samples
 
     def fit_scaling(self, waveforms, conditions):
         """Shift and scale of ln amplitude and conditions, from training events alone."""
@@ -174,10 +170,8 @@ class CGMGM(model.StationModel):
 
     def terms(self, batch):
         """{name: weighted scalar}: error, divergence, and spectral, envelope, duration where they have a weight."""
-        s = self.settings
-        waveforms, conditions, station, valid = batch
-        truth = self.log_amplitude(waveforms)
-        c = self.embed(conditions, station)
+        s, (waveforms, conditions, station, valid) = self.settings, batch
+        truth, c = self.log_amplitude(waveforms), self.embed(conditions, station)
         frame, record = self.posterior(self.frames(truth), c, valid)
         context = torch.cat([c, self.draw(*record, torch.randn_like(record[0]))], 1)
         z = self.draw(*frame, torch.randn_like(frame[0]))
@@ -193,10 +187,10 @@ class CGMGM(model.StationModel):
             error = error.square()
         terms = {"error": (error * mask).sum() / count, "divergence": divergence / count}
         power = (2 * (decoded - spectrogram.ln_of_noise(self.n_bins, self.device)[0])).exp() * mask
-        seconds = s.hop / s.sampling_rate_in_hz
+        powers, seconds = (power, (2 * truth).exp() * mask), s.hop / s.sampling_rate_in_hz
         for name in ("spectral", "envelope", "duration"):
             if weight := getattr(s, f"{name}_weight"):
-                terms[name] = weight * getattr(spectrogram, name)(power, (2 * truth).exp() * mask, seconds)
+                terms[name] = weight * getattr(spectrogram, name)(*powers, seconds)
         return terms
 
     @torch.no_grad()
@@ -211,8 +205,7 @@ class CGMGM(model.StationModel):
     def fit_level(self, records):
         """Correction of the level of generated records, a component and bin: ln of what power in an octave is off by.
 
-        Decoding and inverting add at the lowest bins, where windows smear a steep spectrum (+0.4 at 0 Hz, +0.1 at
-        0.3 Hz). Latents of the prior, whose spectra are smoother, take away from the peaks that rule a band.
+        Inverting adds where windows smear a steep spectrum (+0.4 at 0 Hz); latents of the prior lower the peaks.
         """
         self.level_correction.zero_()
         changes, power = [], spectrogram.ln_octave_power
@@ -266,18 +259,13 @@ class CGMGM(model.StationModel):
         return self.decode(self.roll_prior(context, z)[0], context, station) - self.level_correction
 
     def waves(self, level, generators, spread=True):
-        """(n, 3, t) float32 motion whose mean ln amplitude is ``level`` (n, component, bin, frame).
-
-        White noise is shaped: its spectrogram's amplitude times that of the level, less the mean of the ln of noise.
-        spread adds what the residual varies beyond noise. Absent components are zero.
-        """
+        """(n, 3, t) float32: noise shaped to mean ln amplitude ``level`` (n, component, bin, frame); absent ones 0."""
         s, device = self.settings, level.device
         ln_mean, ln_std = spectrogram.ln_of_noise(self.n_bins, device)
         level = level - ln_mean
         if spread and s.residual == "learned":
-            variance = (self.residual_log_std.exp() * self.amplitude_scale).square()  # (component, bin, 1)
-            beyond = (variance - ln_std.square()).clamp_min(0).sqrt()
-            level = level + beyond * spectrogram.normal(generators, *level.shape[1:]).to(device)
+            variance = (self.residual_log_std.exp() * self.amplitude_scale).square() - ln_std.square()  # beyond noise
+            level = level + variance.clamp_min(0).sqrt() * spectrogram.normal(generators, *level.shape[1:]).to(device)
         noise = spectrogram.normal(generators, s.n_components, s.n_samples).to(device)
         shaped = spectrogram.transform(noise, s.n_fft, s.hop) * level.exp()
         if s.carrier == "noise":
@@ -328,8 +316,7 @@ def parameter_count(settings):
     """Number of trained values, from the layers' sizes alone."""
     s, u = settings, settings.record_latent
     width, context, state = s.n_components * (s.n_fft // 2 + 1), s.condition + u, s.posterior_hidden + s.condition
-    count = _mlp_count(len(s.conditions), s.hidden, s.hidden, s.condition)
-    count += s.linear * len(s.conditions) * s.condition
+    count = _mlp_count(len(s.conditions), s.hidden, s.hidden, s.condition) + s.linear * len(s.conditions) * s.condition
     count += 3 * state * (width + s.condition + state + 2) + 2 * state  # three gates, two biases; batch norm
     count += 2 * _mlp_count(state, s.head_hidden, s.latent)
     count += 3 * s.hidden * (s.latent + context + s.hidden + 2) + 2 * _mlp_count(s.hidden, s.latent)

@@ -30,11 +30,9 @@ NAMING = ["subject", "against", "measure", "statistic", "protocol", "set"]  # a 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, whose it is ("paper" or "study"), the notebook that shows it, and what it rests on.
-
-    where: (name, value) of its finding's NAMING columns; region: "> bound", "< bound", "within bound" (of 0) or "beyond
-    bound"; source: "run", or the experiment whose stored findings it reads.
-    """
+    """One sentence, whose it is ("paper" or "study"), the notebook that shows it, and what it rests on. where: (name,
+    value) of its finding's NAMING columns; region: "> bound", "< bound", "within bound" (of 0) or "beyond bound";
+    source: "run", or the experiment whose stored findings it reads."""
 
     text: str
     of: str
@@ -52,20 +50,16 @@ class Claim:
         return verdict(low, high, region, outside=side == "beyond")
 
 
-def _read(path):
-    for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
-        where = tuple((name, row[name]) for name in NAMING) if row["subject"] else ()
-        yield Claim(row["claim"], row["of"], row["notebook"], where, row["region"], row["source"] or "run")
-
-
-CLAIMS = tuple(_read(Path(__file__).with_suffix(".csv")))
+CLAIMS = tuple(
+    Claim(row["claim"], row["of"], row["notebook"], where, row["region"], row["source"] or "run")
+    for row in pd.read_csv(Path(__file__).with_suffix(".csv"), dtype=str, keep_default_na=False).to_dict("records")
+    for where in [tuple((name, row[name]) for name in NAMING) if row["subject"] else ()]
+)
 
 
 def chosen(claim, sources):
-    """(Estimate of the finding that a claim names, and a remark): of one row, or the mean over VARYING; None without.
-
-    sources: {"run" or experiment: table of findings}. ValueError where it names several findings that are not repeats.
-    """
+    """(Estimate of the finding that a claim names, of one row or the mean over VARYING, or None; and a remark).
+    sources: {"run" or experiment: table of findings}. ValueError where it names several that are not repeats."""
     if not claim.where:
         return None, "needs recordings that are not here"
     if claim.source not in sources:

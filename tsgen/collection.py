@@ -1,7 +1,5 @@
 """The SeisBench layout on disk: metadata.csv and waveforms.hdf5 (Woollam et al. 2022, doi 10.1785/0220210324).
-
-``write`` leaves one contiguous block, so that it opens as a memory map. ``records.Records`` stands on top of this.
-"""
+``write_waveforms`` leaves one contiguous block, which opens as a memory map. ``records.Records`` stands on top."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +17,8 @@ KNOWN_COLUMNS |= {"depth_in_km": "source_depth_km", "distance_in_km": "source_di
 KNOWN_COLUMNS |= {"station_latitude": "station_latitude_deg", "station_longitude": "station_longitude_deg"}
 KNOWN_COLUMNS |= {"vs30_in_m_per_s": "station_vs30_mps", "start_time": "trace_start_time", "samples": "trace_npts"}
 KNOWN_COLUMNS |= {name: f"trace_{name}" for name in ("p_arrival_sample", "s_arrival_sample")}
-TEXT_COLUMNS = {
-    *("station", "event", "kind", "source", "origin_time", "start_time", "quality", "processing", "file"),
-    *("made_from", "weights", "trace_name", "station_network_code", "station_code", "trace_component_order"),
-}
+TEXT_COLUMNS = {"station", "event", "kind", "source", "origin_time", "start_time", "quality", "processing", "file"}
+TEXT_COLUMNS |= {"made_from", "weights", "trace_name", "station_network_code", "station_code", "trace_component_order"}
 ON_DISK_ONLY = ["station_network_code", "station_code", "trace_sampling_rate_hz", "trace_component_order"]
 LONGEST_IN_SAMPLES = 7_000_000  # ten hours at 200 Hz
 
@@ -49,7 +45,7 @@ class Collection(NamedTuple):
         return trace[[self.orders[i].index(component) for component in COMPONENTS]]
 
     def block(self):
-        """Memory map (n, 3, t) of the one contiguous block that ``write`` leaves, else None."""
+        """Memory map (n, 3, t) of the one contiguous block that ``write_waveforms`` leaves, else None."""
         names = list(self.table["trace_name"])
         if not names or names[0].split("$")[0] != "bucket0":
             return None
@@ -62,19 +58,15 @@ class Collection(NamedTuple):
 
 
 def opened(folder):
-    """The Collection in ``folder``; raises FileNotFoundError or ValueError naming the file.
-
-    Columns that SeisBench does not ask for are filled: kind "recorded", source the network, the usable band from the
-    native rate.
-    """
+    """The Collection in ``folder``; raises FileNotFoundError or ValueError naming the file. Columns that SeisBench does
+    not ask for are filled: kind "recorded", source the network, the usable band from the native rate."""
     folder = Path(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: a SeisBench folder holds {' and '.join(FILES)}")
     text = TEXT_COLUMNS | {KNOWN_COLUMNS[name] for name in TEXT_COLUMNS & KNOWN_COLUMNS.keys()}
     raw = pd.read_csv(folder / FILES[0], dtype=dict.fromkeys(text, str))
-    needed = {"trace_name", "trace_sampling_rate_hz", "station_code", "source_id"} - set(raw.columns)
-    if needed:
+    if needed := {"trace_name", "trace_sampling_rate_hz", "station_code", "source_id"} - set(raw.columns):
         raise ValueError(f"{folder / FILES[0]}: no column {', '.join(sorted(needed))}")
     raw = filled(raw.rename(columns={theirs: ours for ours, theirs in KNOWN_COLUMNS.items()}))
     orders = list(raw.get("trace_component_order", [COMPONENTS] * len(raw)))
@@ -108,13 +100,9 @@ def write_table(path, table, n_samples, sampling_rate_in_hz):
     """Write metadata.csv to ``path``."""
     parts = [split_station(name) for name in table["station"]]
     table = table.rename(columns=KNOWN_COLUMNS).drop(columns=["trace_name", "station"], errors="ignore")
-    table.assign(
-        trace_name=_trace_names(len(table), n_samples),
-        station_network_code=[network for network, _ in parts],
-        station_code=[code for _, code in parts],
-        trace_sampling_rate_hz=sampling_rate_in_hz,
-        trace_component_order=COMPONENTS,
-    ).to_csv(path, index=False)
+    names = {"trace_name": _trace_names(len(table), n_samples), "station_network_code": [part[0] for part in parts]}
+    told = {"trace_sampling_rate_hz": sampling_rate_in_hz, "trace_component_order": COMPONENTS}
+    table.assign(**names, station_code=[part[1] for part in parts], **told).to_csv(path, index=False)
 
 
 def _trace_names(n, n_samples):
@@ -129,10 +117,8 @@ def split_station(station):
 
 def filled(table):
     """The table with '' where text is missing."""
-    table = table.copy()
-    for name in table.columns.intersection(list(TEXT_COLUMNS)):
-        table[name] = table[name].fillna("").astype("str")
-    return table
+    present = table.columns.intersection(list(TEXT_COLUMNS))
+    return table.assign(**{name: table[name].fillna("").astype("str") for name in present})
 
 
 def utc(text, form="ISO8601", hours=0):

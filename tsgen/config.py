@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 
 def _demand(settings, options):
-    """ValueError unless each field that ``options`` names has one of the values given there."""
     for name, known in options.items():
         if (value := getattr(settings, name)) not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value!r}")
@@ -80,8 +79,7 @@ class SimulationSettings:
     background_contrast: tuple[float, float] = (3.0, 8.0)  # uniform: from weak to sharp peaks
 
     def __post_init__(self):
-        lengths = {len(self.n_target_records), len(self.target_f0_in_hz), len(self.f0_ln_scatter)}
-        if len(lengths) != 1:
+        if not len(self.n_target_records) == len(self.target_f0_in_hz) == len(self.f0_ln_scatter):
             raise ValueError("n_target_records, target_f0_in_hz and f0_ln_scatter need one value a target station each")
 
 
@@ -100,13 +98,11 @@ class TimesNetSettings:
 
 
 class OwnRecipe:
-    """Base of a model's settings that have a batch size, epochs and learning rates of their own."""
-
     def recipe(self, training):
-        """The TrainingSettings ``training`` with what this model sets for itself."""
+        """The TrainingSettings ``training`` with the batch size, epochs and learning rates of this model's own."""
         own = {name: getattr(self, name) for name in ("batch_size", "keeps_background") if hasattr(self, name)}
-        own |= {f"epochs_phase_{i}": n for i, n in enumerate(self.epochs)}
-        own |= {f"learning_rate_phase_{i}": rate for i, rate in enumerate(self.learning_rates)}
+        for i, (epochs, rate) in enumerate(zip(self.epochs, self.learning_rates, strict=True)):
+            own |= {f"epochs_phase_{i}": epochs, f"learning_rate_phase_{i}": rate}
         return replace(training, **own)
 
 
@@ -131,13 +127,8 @@ class CVAESettings(OwnRecipe):
 
 
 CGM_FAULTS = ("window", "std", "prior")
-CGM_OPTIONS = {
-    "residual": ("learned", "none"),
-    "carrier": ("griffin_lim", "noise"),
-    "scaling": ("standard", "min_max"),
-    "record_prior": ("full", "diagonal"),
-    "n_components": (1, 3),
-}
+CGM_OPTIONS = {"residual": ("learned", "none"), "carrier": ("griffin_lim", "noise"), "scaling": ("standard", "min_max")}
+CGM_OPTIONS |= {"record_prior": ("full", "diagonal"), "n_components": (1, 3)}
 
 
 @dataclass(frozen=True)
@@ -241,8 +232,7 @@ def _profile(name, rate, n, sizes, training, background, targets, n_generated, c
 PROFILES = {
     # for tests and CI: every line of code runs, no number means anything
     "smoke": _profile(
-        *("smoke", 50.0, 1024, (8, 16, 3, 1, 2)),
-        *(TrainingSettings(8, 1, 1, 3e-3, 1e-3), (6, 8), (12,) * 5, 12),
+        *("smoke", 50.0, 1024, (8, 16, 3, 1, 2), TrainingSettings(8, 1, 1, 3e-3, 1e-3), (6, 8), (12,) * 5, 12),
         cvae={"channels": (8, 16), "latent": 16, "epochs": (1, 1)},
         **{"cgm": {"epochs": (1, 1), "iterations": 4}, "n_halves": 20, "n_fresh": 48},
     ),

@@ -1,8 +1,7 @@
 """The conditional VAE on amplitude and phase spectrograms: the baseline that TimesNet-Gen is compared with.
 
 A reconstruction: published (METU master's thesis of B. D. Cilgin, 2025; arXiv 2512.04694) are the idea, the two phases
-of training, the station identity as the only condition and the scores. No code and no layer sizes are public; sizes,
-weights of the loss and the sampler are ours (notebook 04 says what was tried).
+of training, the station as the only condition and the scores; sizes, weights and sampler are ours (see notebook 04).
 Shapes: B records, T samples, F frequencies, M frames, L latent, S stations; components E, N, Z.
 """
 
@@ -25,14 +24,13 @@ LN_VARIANCE_RANGE = (-12.0, 6.0)  # of the posterior: its exponential stays fini
 class Spectrogram(nn.Module):
     """Hann STFT of standardised components as ln amplitude and phase, and back; nothing is lost (1e-5).
 
-    Amplitudes are for unit white noise: 1 on average (root mean square) whatever the window; ``floor`` is added before
-    the logarithm. Phases are against time zero of the record, so that a steady tone has a steady phase.
+    White noise has amplitude 1 (root mean square). Phases are against time zero: a steady tone has a steady phase.
     """
 
     def __init__(self, settings):
         super().__init__()
         self.n_samples, self.n_fft, self.hop = settings.n_samples, settings.n_fft, settings.hop
-        self.floor = settings.amplitude_floor
+        self.floor = settings.amplitude_floor  # added before the logarithm
         self.shape = (self.n_fft // 2 + 1, self.n_samples // self.hop + 1)  # F, M
         frequency, frame = torch.arange(self.shape[0])[:, None], torch.arange(self.shape[1])
         turned = frequency * (frame * self.hop - self.n_fft // 2) % self.n_fft  # whole numbers: exact
@@ -101,8 +99,7 @@ class SpectrogramCVAE(StationModel):
     def loss(self, batch, phase, progress, settings):
         """Spectrogram error (ln²) + phase_weight × phase error + β × divergence (nats a latent dimension), all means.
 
-        β rises linearly over the first warm_up_share of phase 0. The station counts in phase 1 only. settings.loss does
-        not enter: the maps are of standardised records.
+        β rises linearly over the first warm_up_share of phase 0. The station counts in phase 1 only.
         """
         x, station = batch  # (B, 3, T), (B,)
         maps = self.spectrogram.analyse(x)
@@ -118,16 +115,12 @@ class SpectrogramCVAE(StationModel):
         if phase != 1:
             return
         self.sampling_rate_in_hz, self.sampler = records.sampling_rate_in_hz, {}
-        mean, ln_variance = self.posterior(records)
-        std = standardise(waveforms_of(records), -1)[2][..., 0]  # (n, 3)
+        (mean, ln_variance), std = self.posterior(records), standardise(waveforms_of(records), -1)[2][..., 0]  # (n, 3)
         for i, station in enumerate(self.stations):
             own = self.station_index(records) == i
-            self.sampler[station] = {
-                "mean": mean[own].mean(0),
-                "covariance": shrunk_covariance(mean[own]) + torch.diag(ln_variance[own].exp().mean(0)),
-                "std": std[own],
-                "event": [str(event) for event in records.table["event"][own.numpy()]],
-            }
+            covariance = shrunk_covariance(mean[own]) + torch.diag(ln_variance[own].exp().mean(0))
+            self.sampler[station] = {"mean": mean[own].mean(0), "covariance": covariance, "std": std[own]}
+            self.sampler[station]["event"] = [str(event) for event in records.table["event"][own.numpy()]]
 
     def posterior(self, records):
         """Mean and ln variance (n, L) of each record's latent, on the CPU; the same whatever the batch."""
@@ -139,40 +132,32 @@ class SpectrogramCVAE(StationModel):
         return gathered([self._standard_waveforms(z, at) * std + mean] for z, _, at, mean, std in parts)[0].numpy()
 
     def sample(self, station, n, seed):
-        """New records of a station: waveforms (n, 3, T) float32 in cm/s², made_from (n events), sampling rate in Hz.
-
-        Latents come from the station's Gaussian; the three stds are those of the training record in made_from. Raises
-        ValueError for a station that was not fine-tuned on.
-        """
-        generator = np.random.default_rng(seed)
+        """Waveforms (n, 3, T) float32 in cm/s², made_from (n events), rate in Hz; ValueError: not fine-tuned on it."""
+        generator, number = np.random.default_rng(seed), self.numbers([station]).to(self.device)
         z = self.sample_latents(station, n, generator).to(self.device)
-        number = self.numbers([station]).to(z.device)
         standard = torch.cat([self._standard_waveforms(part, number.expand(len(part))) for part in z.split(32)])
         std, events = self.sampler[station]["std"], self.sampler[station]["event"]
         chosen = generator.integers(len(events), size=n)
         return (standard.cpu() * std[chosen][..., None]).numpy(), [events[i] for i in chosen], self.sampling_rate_in_hz
 
     def sample_latents(self, station, n, generator):
-        """Draws (n, L) of the station's Gaussian."""
         if station not in self.sampler:
             raise ValueError(f"no latents of station {station!r}; there are {', '.join(self.sampler) or 'none'}")
         root = np.linalg.cholesky(self.sampler[station]["covariance"].double().numpy())
-        normal = generator.standard_normal((n, self.settings.latent))
-        return self.sampler[station]["mean"] + torch.from_numpy(normal @ root.T).float()
+        drawn = generator.standard_normal((n, self.settings.latent)) @ root.T
+        return self.sampler[station]["mean"] + torch.from_numpy(drawn).float()
 
     def training_arrays(self, records):
         """Standardised waveforms (n, 3, T) and station (n,) long."""
         return standardise(waveforms_of(records), -1)[0], self.station_index(records)
 
     def get_extra_state(self):
-        """What sampling needs beyond the weights, in types that weights_only=True loads."""
         return {"sampler": self.sampler, "sampling_rate_in_hz": self.sampling_rate_in_hz}
 
     def set_extra_state(self, state):
         vars(self).update(state)
 
     def _encoded(self, records):
-        """Yield (posterior mean, ln variance, station, mean, std) of one batch after another."""
         for _, waveforms, station in self.batches(records):
             x, mean, std = standardise(waveforms, -1)
             with evaluation(self):
@@ -186,10 +171,7 @@ class SpectrogramCVAE(StationModel):
 
 
 def phase_error(decoded, maps):
-    """Mean squared distance of (cos, sin) weighted by the true amplitude, weights of each component's mean 1.
-
-    Unweighted, the many weak bins, whose phase is noise, draw (cos, sin) to zero and leave every direction random.
-    """
+    """Mean squared distance of (cos, sin), weighted by true amplitude: else weak bins' noise draws all to zero."""
     weight = maps[:, :3].exp()  # (B, 3, F, M)
     cosine, sine = (decoded[:, 3:] - maps[:, 3:]).square().chunk(2, dim=1)  # (B, 3, F, M) each
     return (weight / weight.mean((2, 3), keepdim=True) * (cosine + sine)).mean()
@@ -201,8 +183,7 @@ def shrunk_covariance(x):
     (1 - λ) S + λ diag(S) with λ = Σ var(s_ij) / Σ s_ij² over i ≠ j, at most 1 (Schäfer and Strimmer 2005, target D):
     dimensions that a station does not use keep their small variance. Zero for a single record.
     """
-    n = len(x)
-    if n < 2:
+    if (n := len(x)) < 2:
         return x.new_zeros(x.shape[1], x.shape[1])
     centred = x - x.mean(0)
     product = centred.T @ centred / n

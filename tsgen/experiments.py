@@ -1,11 +1,9 @@
 """Experiments that take longer than a run: named variants of a study, each told by the same findings as a run.
 
-python -m tsgen.experiments --list
-python -m tsgen.experiments NAME [--profile quick] [--records FOLDER --stations A,B]
+python -m tsgen.experiments --list | NAME [--profile quick] [--records FOLDER --stations A,B]
 
 Each leaves results/NAME.json (recordings: results/recorded-NAME.json): the findings of every variant, which the keys
-set, training, network and fold tell apart. Notebooks show them as stored.
-"""
+set, training, network and fold tell apart. Notebooks show them as stored."""
 
 import argparse
 import json
@@ -20,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import config, figures, findings, generate, splits, store
+from tsgen import config, dataset, figures, findings, generate, store
 from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
 from tsgen.findings import finding, over
@@ -79,12 +77,9 @@ def seeds(variants):
 
 
 VAE_TRIALS = {
-    "as chosen": {},
-    "TimesNet-Gen's epochs and rates": {"epochs": (6, 4), "learning_rates": (3e-3, 1e-3)},
-    "n_fft 128": {"n_fft": 128, "hop": 64},
-    "n_fft 512": {"n_fft": 512, "hop": 256},
-    "beta 0.05": {"beta": 0.05},
-}
+    "as chosen": {}, "TimesNet-Gen's epochs and rates": {"epochs": (6, 4), "learning_rates": (3e-3, 1e-3)},
+    "n_fft 128": {"n_fft": 128, "hop": 64}, "n_fft 512": {"n_fft": 512, "hop": 256}, "beta 0.05": {"beta": 0.05},
+}  # fmt: skip
 
 
 def vae(variants):
@@ -92,15 +87,13 @@ def vae(variants):
     stations' median HVSR (mean absolute ln, generated against training recordings), and the in-sample score."""
     for number, (trial, changed) in enumerate(VAE_TRIALS.items()):
         study = variants.changed(number, "cvae", changed)
-        there, here = (_ln_hvsr(study, some) for some in (study.training, study.generated("cvae")))
-        error = np.nanmean(np.abs(here - there))
+        ln_hvsr = []
+        for some in (study.training, study.generated("cvae")):
+            whole, station = study.hvsr(some), some.table["station"].to_numpy()
+            ln_hvsr.append(np.log([whole.take(station == name).median for name in study.stations]))
+        error = np.nanmean(np.abs(ln_hvsr[1] - ln_hvsr[0]))
         error = finding("cvae", "training", "ln HVSR", "mean absolute difference", error)
         yield {"set": trial}, findings.table([_validation_loss(study, "cvae"), error]), scores.scores(study, "cvae")
-
-
-def _ln_hvsr(study, some):
-    whole, station = study.hvsr(some), some.table["station"].to_numpy()
-    return np.log([whole.take(station == name).median for name in study.stations])
 
 
 def _validation_loss(study, name):
@@ -124,10 +117,17 @@ def folds(variants):
     """Few events a station: five folds of events, models fitted in each and judged inside it; 20 splits of what needs
     no training."""
     whole = variants.study("whole")
-    for fold in range(splits.FOLDS):
-        study = whole.with_split(f"fold {fold} of {splits.FOLDS}")
+    for fold in range(dataset.FOLDS):
+        study = whole.with_split(f"fold {fold} of {dataset.FOLDS}")
         yield {"fold": fold}, scores.recordings(study), scores.gaps(study), *_judged(study, JUDGED)
-    yield {}, findings.table([*_over_splits(whole), *_loss_of_all(whole)])
+    tables, rows = [findings.table([])], []  # held-out S × S, mean and 5 to 95 % over N_SPLITS splits
+    for study in map(whole.with_split, (f"seed {number}" for number in range(N_SPLITS * (len(whole.stations) > 1)))):
+        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED)]
+    found = findings.select(pd.concat(tables), against="held_out", statistic="S × S")
+    for name, values in found.groupby("subject", sort=False)["value"]:
+        mean, named = findings.interval(values, np.mean(values)), {"protocol": "held_out", "set": f"{N_SPLITS} splits"}
+        rows.append(finding(name, "held_out", "score", "S × S", mean, mean.n, **named))
+    yield {}, findings.table([*rows, *_loss_of_all(whole)])
 
 
 def recorded(variants):
@@ -143,17 +143,6 @@ def recorded(variants):
         shutil.copy(figures.draw(study, name), folder)
 
 
-def _over_splits(whole):
-    """Held-out S × S of recordings and untrained controls: mean and 5 to 95 % over N_SPLITS splits."""
-    tables = [findings.table([])]
-    for study in map(whole.with_split, (f"seed {number}" for number in range(N_SPLITS * (len(whole.stations) > 1)))):
-        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED)]
-    rows = findings.select(pd.concat(tables), against="held_out", statistic="S × S")
-    for name, values in rows.groupby("subject", sort=False)["value"]:
-        mean = findings.interval(values, np.mean(values))
-        yield finding(name, "held_out", "score", "S × S", mean, mean.n, protocol="held_out", set=f"{N_SPLITS} splits")
-
-
 def _loss_of_all(study):
     """What plain averages of k recordings of all events lose in ln std, less theory."""
     found = averaging.losses(generate.PlainAverage(), study.targets, study.settings.mixed_records, study.seed)
@@ -163,25 +152,17 @@ def _loss_of_all(study):
 
 
 CGM_TRIALS = {
-    "as chosen": {},
-    "spectral term": {"spectral_weight": 0.1},
-    "envelope term": {"envelope_weight": 0.1},
-    "duration term": {"duration_weight": 0.1},
+    "as chosen": {}, "spectral term": {"spectral_weight": 0.1},
+    "envelope term": {"envelope_weight": 0.1}, "duration term": {"duration_weight": 0.1},
     "all three terms": {"spectral_weight": 0.1, "envelope_weight": 0.1, "duration_weight": 0.1},
     "three times the epochs": None,
-    "no latent of the record": {"record_latent": 0},
-    "record's latent uncorrelated": {"record_prior": "diagonal"},
-    "record's divergence at weight 1": {"record_beta": 1.0},
-    "no linear path": {"linear": False},
-    "level not corrected": {"corrected": False},
-    "no learned spread": {"residual": "none"},
-    "no clock": {"clock": 0},
-    "phase 1 with the background": {"keeps_background": True},
-    "fault: window": {"faults": ("window",)},
-    "fault: standard deviation": {"faults": ("std",)},
-    "fault: prior on its own samples": {"faults": ("prior",)},
-    "fault: one scale for all bins": {"scaling": "min_max"},
-}
+    "no latent of the record": {"record_latent": 0}, "record's latent uncorrelated": {"record_prior": "diagonal"},
+    "record's divergence at weight 1": {"record_beta": 1.0}, "no linear path": {"linear": False},
+    "level not corrected": {"corrected": False}, "no learned spread": {"residual": "none"},
+    "no clock": {"clock": 0}, "phase 1 with the background": {"keeps_background": True},
+    "fault: window": {"faults": ("window",)}, "fault: standard deviation": {"faults": ("std",)},
+    "fault: prior on its own samples": {"faults": ("prior",)}, "fault: one scale for all bins": {"scaling": "min_max"},
+}  # fmt: skip
 ABLATIONS = ("as chosen", "no latent of the record", "record's latent uncorrelated", "no learned spread")
 
 
@@ -240,11 +221,8 @@ def cgm_leaks(variants):
     for number, (trial, split) in enumerate({"as chosen": "events", "fault: split by record": "records"}.items()):
         study = variants.study(number, seed=1, split=split)
         inside, outside = (_loss(study.model("cgm"), some) for some in (study.training, study.held_out))
-        told = (
-            ("training", "mean", inside),
-            ("held_out", "mean", outside),
-            ("held_out", "mean less training", outside - inside),
-        )
+        told = [("training", "mean", inside), ("held_out", "mean", outside)]
+        told.append(("held_out", "mean less training", outside - inside))
         yield {"set": trial}, findings.table(finding("cgm", side, "loss", *rest) for side, *rest in told)
 
 
@@ -272,15 +250,10 @@ def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
         rows += pd.concat(tables).assign(**keys).to_dict("records")
     of = Path(records).name if records else "simulated default"
     given = {"profile": profile != "quick" and profile, "records": records and of, "stations": records and stations}
-    about = {
-        "experiment": " ".join(EXPERIMENTS[name].__doc__.split()),
-        "profile": profile,
-        "records": of,
-        "attribution": variants.study("whole").attribution if records else "",
-        "command": f"python -m tsgen.experiments {name}" + "".join(f" --{key} {v}" for key, v in given.items() if v),
-        "date": datetime.now(UTC).date().isoformat(),
-        "version": VERSION,
-    }
+    command = f"python -m tsgen.experiments {name}" + "".join(f" --{key} {v}" for key, v in given.items() if v)
+    about = {"experiment": " ".join(EXPERIMENTS[name].__doc__.split()), "profile": profile, "records": of}
+    about["attribution"] = variants.study("whole").attribution if records else ""
+    about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     path = Path(folder) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows]
     store.write_json(path, {"run": about, "findings": rows})
@@ -291,8 +264,7 @@ def stored(name):
     """The findings of results/NAME.json as a table, after a printed line that says what it is, when and how made."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
-        own = " --records FOLDER --stations A,B" * name.startswith("recorded")
-        command = name.removeprefix("recorded-") + own
+        command = name.removeprefix("recorded-") + " --records FOLDER --stations A,B" * name.startswith("recorded")
         print(f"results/{name}.json is missing: python -m tsgen.experiments {command} makes it")
         return findings.table([])
     content = json.loads(path.read_text())

@@ -41,11 +41,9 @@ class Estimate:
 
 
 def interval(drawn, value=None, centred=False):
-    """Estimate of draws (1 + draws,): the first, with 5 to 95 % of the others that could be computed.
-
-    value: in place of the first, then all draws count. centred: the range is moved so that its median is the value,
-    for statistics that drawing again shifts (a spread narrows, an absolute difference grows). NaN where none could be.
-    """
+    """Estimate of draws (1 + draws,): the first, with 5 to 95 % of the others that could be computed. value: in place
+    of the first, then all draws count. centred: the range is moved so that its median is the value, for statistics that
+    drawing again shifts (a spread narrows, an absolute difference grows). NaN where none could be."""
     drawn = np.asarray(drawn, float)
     value, drawn = (drawn[0], drawn[1:]) if value is None else (value, drawn)
     drawn = drawn[np.isfinite(drawn)]
@@ -57,8 +55,7 @@ def interval(drawn, value=None, centred=False):
 
 def over(values):
     """Estimate of the mean over networks, trainings or folds (n,), with its 90 % interval (Student)."""
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
+    values = np.array([value for value in np.asarray(values, float) if np.isfinite(value)])
     n = len(values)
     half = stats.t.ppf(0.95, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     mean = float(values.mean()) if n else np.nan
@@ -76,9 +73,7 @@ def finding(subject, against, measure, statistic, estimate, n=None, n_against=No
         estimate = Estimate(estimate, np.nan, np.nan, 0)
     row = {"subject": subject, "against": against, "measure": measure, "statistic": statistic} | keys
     row |= {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "n_against": n_against}
-    return {
-        name: value for name, value in row.items() if value is not None and not (name in NUMBERS and value != value)
-    }
+    return {name: v for name, v in row.items() if v is not None and not (name in NUMBERS and v != v)}
 
 
 def table(rows):
@@ -109,9 +104,7 @@ def one(rows, **columns):
 
 def pivot(rows, index, columns, digits=2, bounds=None):
     """DataFrame of text, value (low to high), a finding a cell; rows and columns in the order of their first finding.
-
-    bounds {statistic: bound}: each cell ends with the sign of its verdict, = within, ≠ beyond, ? undecided.
-    """
+    bounds {statistic: bound}: each cell ends with the sign of its verdict, = within, ≠ beyond, ? undecided."""
     rows, bounds = table(rows), bounds or {}
     cells = rows.assign(text=[text(row, digits, bounds.get(row["statistic"])) for row in rows.to_dict("records")])
     for name in ("subject", "against"):
@@ -125,9 +118,7 @@ def pivot(rows, index, columns, digits=2, bounds=None):
 
 def verdict(low, high, region, outside=False):
     """HOLDS where the interval lies in the region (low, high), FAILS where all of it lies beyond, else UNDECIDED.
-
-    outside: the other way round. UNTESTED without an interval.
-    """
+    outside: the other way round. UNTESTED without an interval."""
     if low is None or high is None or low != low or high != high:
         return UNTESTED
     inside, beyond = region[0] < low and high < region[1], low > region[1] or high < region[0]
@@ -177,11 +168,9 @@ class Sample:
 
 
 def event_weights(*samples, n_draws, seed):
-    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones.
-
-    As many events as there are, drawn with replacement, for each side by itself; sides that hold the same events as
-    the first (records and their reconstructions) are drawn with it, so that the interval is that of pairs.
-    """
+    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones. As many
+    events as there are, drawn with replacement, for each side by itself; sides that hold the same events as the first
+    (records and their reconstructions) are drawn with it, so that the interval is that of pairs."""
     rng = np.random.default_rng(seed)
     sides = [np.unique(sample.event.astype(str), return_inverse=True) for sample in samples]
     weights, first = [], None
@@ -221,11 +210,8 @@ STATISTICS = {"median": (drawn_median, False), "spread": (drawn_ln_std, True)}  
 
 
 def difference(statistic, a, b, by_station=False, n_draws=1000, seed=0):
-    """Median, or ln standard deviation ("spread"), of Sample ``a`` less that of ``b`` (values (n,)): an Estimate.
-
-    by_station: the mean over stations of the differences within each, so that unequal numbers of records a station
-    do not matter; else stations are pooled. NaN without values on either side.
-    """
+    """Median, or ln standard deviation ("spread"), of Sample ``a`` (values (n,)) less that of ``b``: an Estimate, NaN
+    without values on either side. by_station: the mean of the differences within each station, however many records."""
     drawn = draws(statistic, a, b, event_weights(a, b, n_draws=n_draws, seed=seed), by_station)
     return interval(drawn, centred=STATISTICS[statistic][1])
 
@@ -261,10 +247,8 @@ def _drawn(statistic, a, b, parts):
 
 def compare(ours, theirs, ours_table, theirs_table, by_station=True, n_draws=400, seed=0):
     """Median and spread of each column of ln values (DataFrame) less those of a reference's columns: tidy rows.
-
     ours_table and theirs_table: of the Records behind them. A list of dicts: column, statistic ("median", "spread"),
-    estimate, n, n_against (finite values), drawn (1 + n_draws,), whose centred form the interval is of.
-    """
+    estimate, n, n_against (finite values), drawn (1 + n_draws,), whose centred form the interval is of."""
     a, b = Sample.of(ours, ours_table), Sample.of(theirs[ours.columns], theirs_table)
     weights = event_weights(a, b, n_draws=n_draws, seed=seed)
     parts, rows = _parts(a, b, weights, by_station), []
@@ -279,24 +263,19 @@ def compare(ours, theirs, ours_table, theirs_table, by_station=True, n_draws=400
 
 
 def farthest(compared, columns, statistic):
-    """The largest absolute difference over columns of ``compare``: an Estimate of one pooled finding.
-
-    The largest of many differences is far from 0 without any bias, so its bound comes from truth against truth.
-    """
+    """The largest absolute difference over columns of ``compare``: an Estimate of one pooled finding. The largest of
+    many differences is far from 0 without any bias, so its bound comes from truth against truth."""
     rows = [row for row in compared if row["column"] in columns and row["statistic"] == statistic]
-    values = np.array([row["estimate"].value for row in rows])
-    drawn = np.array([row["drawn"] - row["drawn"][0] + row["estimate"].value for row in rows])
-    known = np.isfinite(values)
-    if not known.any():
+    rows = [row for row in rows if np.isfinite(row["estimate"].value)]
+    if not rows:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    return interval(np.abs(drawn[known]).max(axis=0), centred=True)
+    drawn = np.array([row["drawn"] - row["drawn"][0] + row["estimate"].value for row in rows])
+    return interval(np.abs(drawn).max(axis=0), centred=True)
 
 
 def beyond_truth(compared, columns, statistic, truth, truth_table, bound, n_draws=400, seed=0):
-    """``farthest`` less what may pass (``beyond``); truth: DataFrame of ln values, of the Records of truth_table.
-
-    Pairs of samples of the sizes compared are both drawn from truth, by event.
-    """
+    """``farthest`` less what may pass (``beyond``); truth: DataFrame of ln values, of the Records of truth_table. Pairs
+    of samples of the sizes compared are both drawn from truth, by event."""
     sample = Sample.of(truth[list(columns)], truth_table)
     names, code = np.unique(sample.event.astype(str), return_inverse=True)
     rng, even = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
@@ -310,11 +289,8 @@ def beyond_truth(compared, columns, statistic, truth, truth_table, bound, n_draw
 
 
 def beyond(pooled, largest, bound):
-    """An Estimate of the farthest of many less what may pass: below 0 where all agree.
-
-    What may pass: ``bound``, or, where sampling alone exceeds it, what 95 % of truth against truth, ``largest``
-    (draws,), stay below with their interval.
-    """
+    """An Estimate of the farthest of many less what may pass, below 0 where all agree: ``bound``, or, where sampling
+    alone exceeds it, what 95 % of truth against truth, ``largest`` (draws,), stay below with their interval."""
     return pooled.less(max(bound, np.nanquantile(largest, 0.95) + pooled.high - pooled.value))
 
 

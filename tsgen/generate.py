@@ -29,9 +29,8 @@ class PlainAverage:
 def mix(model, records, n_per_station, k=5, weights="equal", replace=False, seed=0):
     """Average the latents of ``k`` records of a station and decode: TimesNet-Gen's generator (arXiv 2512.04694).
 
-    model: has encode_records and decode; records: what to draw from, every station of it is generated. weights:
-    "equal", "dirichlet" (concentration 1) or "energy" (equal, over the root of the sum of squared weights, so that
-    incoherent records keep their variance); ValueError for others. Where a station has fewer than k records, all mix.
+    weights: "equal", "dirichlet" (concentration 1) or "energy" (equal, over the root of the sum of squared weights, so
+    that incoherent records keep their variance), else ValueError. Where a station has fewer than k records, all mix.
     """
     if weights not in WEIGHTS:
         raise ValueError(f"unknown weights {weights!r}; known: {', '.join(WEIGHTS)}")
@@ -58,8 +57,7 @@ def mix_bank(model, bank, sampling_rate_in_hz, n_per_station, k=5, seed=0):
 
 def weight_matrix(generator, n, n_records, k, weights="equal", replace=False):
     """(n, n_records) weights, rows summing to 1; with replacement a record drawn twice counts twice."""
-    k = k if replace else min(k, n_records)
-    matrix = np.zeros((n, n_records))
+    k, matrix = k if replace else min(k, n_records), np.zeros((n, n_records))
     for row in matrix:
         drawn = generator.choice(n_records, k, replace=replace)
         np.add.at(row, drawn, generator.dirichlet(np.ones(k)) if weights == "dirichlet" else 1 / k)
@@ -97,9 +95,7 @@ def bootstrap(records, n_per_station, seed=0):
 
 
 def random_phase(records, n_per_station, seed=0):
-    """Control: noise with the mean (root mean square) Fourier spectrum and envelope of the station's standardised
-    recordings, and the energy of one of them.
-    """
+    """Control: noise with the station's mean (RMS) Fourier spectrum and envelope, and the energy of one recording."""
 
     def shaped_noise(own, generator):
         drawn = generator.integers(len(own), size=n_per_station)
@@ -126,9 +122,8 @@ def other_station(generated):
 def sample(model, stations=None, scenarios=None, n=1, seed=0):
     """Draw ``n`` records a station (or a scenario) from a model that has a prior.
 
-    stations: names, default all that the model was trained on; scenarios: DataFrame (see ``scenario``) for a model that
-    takes them (cgm), which else draws those of its training records. ValueError for a model without a sampler, a
-    station that it does not know, and scenarios that it cannot use.
+    stations: default all that the model was trained on; scenarios: DataFrame (see ``scenario``) for cgm, which else
+    draws those of its training records. ValueError without a sampler, for unknown stations and for unusable scenarios.
     """
     if not hasattr(model, "sample"):
         raise ValueError(f"{model.name} has no prior to sample from; use generate.mix")
@@ -136,9 +131,8 @@ def sample(model, stations=None, scenarios=None, n=1, seed=0):
     if scenarios is not None and not takes_scenarios:
         raise ValueError(f"{model.name} takes no scenarios; name the stations")
     if scenarios is None:
-        stations = list(model.stations if stations is None else stations)
+        stations, known = list(model.stations if stations is None else stations), ", ".join(model.stations)
         if unknown := sorted(set(stations) - set(model.stations)):
-            known = ", ".join(model.stations)
             raise ValueError(f"{model.name} was not trained on {', '.join(unknown)}; it knows {known}")
     if takes_scenarios:
         if scenarios is None:
@@ -156,19 +150,13 @@ def sample(model, stations=None, scenarios=None, n=1, seed=0):
 
 
 def _by_station(records, source, seed, make):
-    """Records of ``source`` for each station of ``records``.
-
-    make(own records, random generator) gives waveforms (n, 3, t) and the weights (n, own records) of each, which
-    average magnitude, distance and arrivals.
-    """
+    """Records a station: make(own records, random generator) gives waveforms (n, 3, t) and weights (n, own records)."""
     parts, rate = [], records.sampling_rate_in_hz
     for number, station in enumerate(records.stations):
         own = records.select(station=station)
         waveforms, matrix = make(own, np.random.default_rng([seed, number]))
-        kept, columns = own.table, {}
-        for name in ("magnitude", "depth_in_km", "p_arrival_sample", "s_arrival_sample"):
-            if name in kept:
-                columns[name] = _weighted_means(matrix, kept[name].to_numpy(float))
+        kept, averaged = own.table, ("magnitude", "depth_in_km", "p_arrival_sample", "s_arrival_sample")
+        columns = {name: _weighted_means(matrix, kept[name].to_numpy(float)) for name in averaged if name in kept}
         if "distance_in_km" in kept:
             columns["distance_in_km"] = np.exp(_weighted_means(matrix, np.log(kept["distance_in_km"].to_numpy(float))))
         for name, limit in (("usable_from_hz", max), ("usable_to_hz", min), ("native_sampling_rate_in_hz", min)):
@@ -179,18 +167,15 @@ def _by_station(records, source, seed, make):
 
 
 def _weighted_means(matrix, values):
-    """Row by row over the mixed records alone: a value that is unknown elsewhere must not spread."""
-    return [row[row > 0] @ values[row > 0] for row in matrix]
+    return [row[row > 0] @ values[row > 0] for row in matrix]  # a value unknown in another record must not spread
 
 
 def _origin(names, matrix):
-    """Columns made_from and weights of generated rows, from the names of what they were made from."""
     weights = [";".join(f"{w:.6g}" for w in row[row > 0]) for row in matrix]
     return {"made_from": [";".join(names[row > 0]) for row in matrix], "weights": weights}
 
 
-def _generated(waveforms, source, stations, seed, rate, **more):
-    """Records of kind "generated" with further columns; stations: one name, or one a row."""
+def _generated(waveforms, source, stations, seed, rate, **more):  # stations: one name, or one a row
     table = pd.DataFrame({"station": stations}, index=range(len(waveforms)))
     usual = {"samples": waveforms.shape[2], "native_sampling_rate_in_hz": rate}
     usual |= {"usable_from_hz": 0.0, "usable_to_hz": 0.4 * rate, "seed": seed}

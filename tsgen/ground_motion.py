@@ -11,12 +11,9 @@ with warnings.catch_warnings():
     import pygmm
 
 MODELS = {
-    "BSSA14": pygmm.BooreStewartSeyhanAtkinson2014,
-    "ASK14": pygmm.AbrahamsonSilvaKamai2014,
-    "CB14": pygmm.CampbellBozorgnia2014,
-    "CY14": pygmm.ChiouYoungs2014,
-    "ASB14": pygmm.AkkarSandikkayaBommer2014,
-}
+    "BSSA14": pygmm.BooreStewartSeyhanAtkinson2014, "ASK14": pygmm.AbrahamsonSilvaKamai2014,
+    "CB14": pygmm.CampbellBozorgnia2014, "CY14": pygmm.ChiouYoungs2014, "ASB14": pygmm.AkkarSandikkayaBommer2014,
+}  # fmt: skip
 MAGNITUDES = (4.5, 7.5)  # where all five hold for strike slip (ASB14's authors: 4 to 8; NGA-West2's: 3 to 8.5)
 DISTANCES_IN_KM = (1.0, 200.0)
 DEEPEST_TOP_IN_KM = 12.0  # the faults of CB14 end at 15 km: a source below is one at this depth
@@ -24,38 +21,29 @@ DEEPEST_TOP_IN_KM = 12.0  # the faults of CB14 end at 15 km: a source below is o
 
 def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_s, region="global", depth_in_km=8.0):
     """(median (n, p) in cm/s², ln standard deviation (n, p)) of RotD50 at 5 % damping; period 0 is PGA.
-
     model: a key of MODELS; magnitude, distance_jb_in_km (Joyner-Boore), vs30_in_m_per_s and depth_in_km broadcast to
     (n,). Vertical strike-slip fault as small as a point: rupture distance is the root of the squares of
     Joyner-Boore distance and depth. region: "global", "turkey", … as pygmm names them; a model without it (only
-    BSSA14 knows "turkey") takes its own default. ASB14 gives the geometric mean. ValueError for an unknown model.
-    """
+    BSSA14 knows "turkey") takes its own default. ASB14 gives the geometric mean. ValueError for an unknown model."""
     if model not in MODELS:
         raise ValueError(f"unknown ground-motion model {model!r}; known: {', '.join(MODELS)}")
     given = np.broadcast_arrays(*map(np.atleast_1d, (magnitude, distance_jb_in_km, vs30_in_m_per_s, depth_in_km)))
     periods = np.asarray(periods_in_s, float)
-    found = [_one(MODELS[model], *map(float, row), periods, region) for row in zip(*given, strict=True)]
-    median, ln_std = (np.array(each) for each in zip(*found, strict=True))
+    shake, options = periods > 0, {each.name: getattr(each, "options", None) for each in MODELS[model].PARAMS}
+    median, ln_std = np.full((2, len(given[0]), len(periods)), np.nan)
+    for i, (size, distance, vs30, depth) in enumerate(np.array(given, float).T.tolist()):
+        top = min(depth, DEEPEST_TOP_IN_KM)
+        asked = {"mag": size, "dist_jb": distance, "dist_rup": np.hypot(distance, top), "dist_x": distance}
+        asked |= {"v_s30": vs30, "mechanism": "SS", "dip": 90.0, "depth_tor": top, "depth_hyp": top}
+        if region in (options.get("region") or ()):
+            asked["region"] = region
+        there = MODELS[model](pygmm.Scenario(**{name: value for name, value in asked.items() if name in options}))
+        median[i, ~shake], ln_std[i, ~shake] = there.pga, there.ln_std_pga
+        median[i, shake] = there.interp_spec_accels(periods[shake])
+        ln_std[i, shake] = there.interp_ln_stds(periods[shake])
     return G_IN_CM_S2 * median, ln_std
 
 
 def joyner_boore(distance_in_km, depth_in_km):
     """Joyner-Boore distance in km of a point source from its hypocentral distance."""
     return np.sqrt(np.maximum(0.0, np.square(distance_in_km) - np.square(depth_in_km)))
-
-
-def _one(model, magnitude, distance, vs30, depth, periods, region):
-    """(median (p,) in g, ln standard deviation (p,)) of one scenario."""
-    top = min(depth, DEEPEST_TOP_IN_KM)
-    given = {"mag": magnitude, "dist_jb": distance, "dist_rup": np.hypot(distance, top), "dist_x": distance}
-    given |= {"v_s30": vs30, "mechanism": "SS", "dip": 90.0, "depth_tor": top, "depth_hyp": top}
-    options = {each.name: getattr(each, "options", None) for each in model.PARAMS}
-    if region in (options.get("region") or ()):
-        given["region"] = region
-    there = model(pygmm.Scenario(**{name: value for name, value in given.items() if name in options}))
-    shake = periods > 0
-    median, ln_std = np.full((2, len(shake)), np.nan)
-    median[~shake], ln_std[~shake] = there.pga, there.ln_std_pga
-    median[shake] = there.interp_spec_accels(periods[shake])
-    ln_std[shake] = there.interp_ln_stds(periods[shake])
-    return median, ln_std

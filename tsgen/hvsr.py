@@ -1,8 +1,5 @@
 """Horizontal-to-vertical spectral ratio (HVSR) of earthquake records, its peak frequency f0, and how clear the peak is.
-
-The chain is the one of TimesNet-Gen (arXiv 2512.04694). All records share one smoothing matrix, so that smoothing is
-a matrix product: no loop over records or centre frequencies.
-"""
+The chain is the one of TimesNet-Gen (arXiv 2512.04694), its smoothing a product with one matrix for all records."""
 
 import warnings
 from dataclasses import dataclass
@@ -60,11 +57,9 @@ class HVSR:
 
 def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi"):
     """Smoothing matrix (centre, frequency) whose rows sum to 1.
-
     window "konno_ohmachi": [sin(x) / x]^4 with x = b log10(f / fc) (Konno and Ohmachi 1998), not cut: its side lobes
     hold 0.3 % of the sum. "gaussian": exp(-b ln(f / fc)^2), what the released TimesNet-Gen code computes, 2.3 times as
-    wide at half height and b = 40. ValueError for a centre that is not positive or that no frequency is near.
-    """
+    wide at half height and b = 40. ValueError for a centre that is not positive or that no frequency is near."""
     frequency, centre = np.asarray(frequency_in_hz, float), np.asarray(centre_in_hz, float)
     if window not in WINDOWS:
         raise ValueError(f"window must be 'konno_ohmachi' or 'gaussian', not {window!r}")
@@ -81,32 +76,30 @@ def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi")
 
 def hvsr(records, settings=DEFAULT):
     """HVSR of each record, geometric mean of E and N over Z.
-
     Linear detrend over the true samples, zero-phase Butterworth high pass, amplitude of the FFT, geometric mean of the
     horizontals, Konno-Ohmachi smoothing of it and of the vertical, ratio. NaN outside the record's usable band, above
     0.4 times the sampling rate, and all over where a component is dead or non-finite; f0 is where the rest is largest.
-
     The high pass acts on the spectrum, times the squared gain of one pass: filtering forwards and backwards with the
-    padding kept (Boore 2005), which also makes frequencies dense: 21 within the window's half height at 1 Hz and 60 s.
-    Everything is float32, as the records are: their own rounding is as large as that of the FFT.
-    """
+    padding kept (Boore 2005). All is float32, as the records are: their own rounding is as large as the FFT's."""
     rate = float(records.sampling_rate_in_hz)
     n_fft = fft.next_fast_len(records.n_samples + 2 * round(settings.padding_in_s * rate), real=True)
     frequency_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
     gain, matrix = _gain_and_matrix(rate, n_fft, settings)
     curves = np.full((len(records), settings.n_frequencies), np.nan)
     if len(records) and matrix.size:
-        ratios = [_ratio(part, n_fft, gain, matrix) for part in records.batches(RECORDS_AT_ONCE)]
+        ratios = []
+        for part in records.batches(RECORDS_AT_ONCE):
+            smooth = _spectra(part, n_fft, gain).reshape(-1, len(matrix)) @ matrix  # one product for both
+            smooth[~(smooth > 0)] = np.nan  # a component is dead
+            ratios.append(np.divide(*smooth.reshape(2, -1, matrix.shape[1])))
         curves[:, : matrix.shape[1]] = np.concatenate(ratios)
     curves[~in_band(records, frequency_in_hz)] = np.nan
     return HVSR(frequency_in_hz, curves, _peaks(frequency_in_hz, curves)[0])
 
 
 def detrended(waveforms, samples):
-    """Waveforms (n, 3, t) less the least-squares line over the first samples (n,) of each; 0 after them.
-
-    float32 stays float32. A component that is constant but for rounding comes out as exactly 0.
-    """
+    """Waveforms (n, 3, t) less the least-squares line over the first samples (n,) of each, and 0 after them; float32
+    stays float32. A component that is constant but for rounding comes out as exactly 0."""
     x = np.array(waveforms, dtype=np.result_type(waveforms, np.float32))
     n_samples = x.shape[-1]
     true = np.clip(np.asarray(samples, dtype=np.float64), 1, n_samples)[:, None, None]
@@ -131,13 +124,11 @@ def high_pass_gain(frequency_in_hz, rate, settings=DEFAULT):
 
 def clarity(hvsr):
     """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict.
-
     f0_in_hz and amplitude of the peak, n (records that show its frequency), and True or False: the median falls below
     half the amplitude within two octaves below and above f0 (``falls_below``, ``falls_above``); the amplitude exceeds 2
     (``high``); the peaks of the median times and over its standard deviation lie within 5 % of f0 (``stable``); the
     standard deviations of the records' f0 (``narrow``) and amplitude at f0 (``repeatable``) are below SESAME's limits.
-    ``n_criteria`` of the six hold; SESAME asks for five. Without a curve: NaN and False.
-    """
+    ``n_criteria`` of the six hold; SESAME asks for five. Without a curve: NaN and False."""
     frequency, median, ln_std = hvsr.frequency_in_hz, hvsr.median, hvsr.ln_std
     shifted = np.stack([median, median * np.exp(ln_std), median / np.exp(ln_std)])
     (f0, *shifted_f0), (amplitude, *_) = _peaks(frequency, shifted)
@@ -170,11 +161,11 @@ def in_band(records, frequency_in_hz):
 def _gain_and_matrix(rate, n_fft, settings):
     """Gain (f,) of the high pass run both ways, and the smoothing matrix (f, centres up to 0.4 times the rate)."""
     frequency_in_hz = fft.rfftfreq(n_fft, 1 / rate)
-    gain = high_pass_gain(frequency_in_hz, rate, settings)
     centre_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
     centre_in_hz = centre_in_hz[centre_in_hz <= 0.4 * rate * (1 + 1e-9)]
     matrix = konno_ohmachi(frequency_in_hz, centre_in_hz, settings.bandwidth, settings.window).T
-    return gain.astype(np.float32), np.ascontiguousarray(matrix, dtype=np.float32)
+    gain = high_pass_gain(frequency_in_hz, rate, settings).astype(np.float32)
+    return gain, np.ascontiguousarray(matrix, dtype=np.float32)
 
 
 def _spectra(records, n_fft, gain):
@@ -185,14 +176,6 @@ def _spectra(records, n_fft, gain):
         east, north, vertical = np.moveaxis(np.sqrt(spectrum.real**2 + spectrum.imag**2) * gain, 1, 0)
         parts.append([np.sqrt(east * north), vertical])
     return np.concatenate(parts, axis=1)
-
-
-def _ratio(records, n_fft, gain, matrix):
-    """HVSR (n, centre); NaN where a component is dead."""
-    spectra = _spectra(records, n_fft, gain)
-    smooth = spectra.reshape(-1, spectra.shape[-1]) @ matrix  # one product for both
-    smooth[~(smooth > 0)] = np.nan
-    return np.divide(*smooth.reshape(2, -1, matrix.shape[1]))
 
 
 def _peaks(frequency_in_hz, curves):

@@ -1,8 +1,6 @@
 """What an engineer measures of an accelerogram: peaks, energy, duration, onsets, Fourier and response spectra.
-
 Only a record's true samples count, never the zero padding after them. Spectra are given at every period or frequency
-asked for; ``hvsr.in_band`` tells which of them the record can show.
-"""
+asked for; ``hvsr.in_band`` tells which of them the record can show."""
 
 import numpy as np
 import pandas as pd
@@ -24,12 +22,10 @@ COLUMNS = (
 
 def measures(records):
     """Intensity measures, a DataFrame of one row a record and the columns COLUMNS.
-
     PGA and PGV of each component, and RotD50 and RotD100 of the horizontals (Boore 2010); PGV after ``velocities``.
     Arias intensity pi / 2g times the integral of a², summed over both horizontals (Arias 1970); D5-75 and D5-95 from
     that sum, NaN for a record without energy; cumulative absolute velocity, the integral of |a|, geometric mean of the
-    horizontals; their RMS acceleration over the record's length. No mean is removed from acceleration.
-    """
+    horizontals; their RMS acceleration over the record's length. No mean is removed from acceleration."""
     rate = records.sampling_rate_in_hz
     values = np.full((len(records), len(COLUMNS)), np.nan)
     for rows in batches_of_rows(len(records), 3 * records.n_samples):
@@ -39,18 +35,18 @@ def measures(records):
         horizontal = np.abs(x[:, :2]).sum(axis=2) / rate
         duration = part.table["samples"].to_numpy(float) / rate
         peaks = [each for y in (x, speed) for each in (*np.abs(y).max(axis=2).T, *_rotd(y[:, :2], (50, 100)))]
-        durations = [_duration(share, rate, 0.05, high) for high in (0.75, 0.95)]
+        time = np.arange(share.shape[1] + 1) / rate  # shares of the energy are reached linearly within a sample
+        reached = np.array([np.interp((0.05, 0.75, 0.95), np.append(0.0, row), time) for row in share]).reshape(-1, 3)
+        durations = np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
         cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
         values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
     return pd.DataFrame(values, columns=list(COLUMNS))
 
 
 def velocities(records):
-    """Velocity (n, 3, t) in cm/s, zero after each record's end.
-
-    Linear detrend over the true samples, second-order Butterworth high pass at 0.05 Hz forwards and backwards with
-    60 s of zeros a side (Boore 2005), and integration, both on the spectrum: times the squared gain, over i omega.
-    """
+    """Velocity (n, 3, t) in cm/s, zero after each record's end: linear detrend over the true samples, second-order
+    Butterworth high pass at 0.05 Hz forwards and backwards with 60 s of zeros a side (Boore 2005), and integration,
+    both on the spectrum: times the squared gain, over i omega."""
     rate, n, samples = records.sampling_rate_in_hz, records.n_samples, records.table["samples"]
     n_fft = fft.next_fast_len(n + 2 * round(DEFAULT.padding_in_s * rate), real=True)
     frequency = fft.rfftfreq(n_fft, 1 / rate)
@@ -80,11 +76,9 @@ def fourier_amplitude(records, frequency_in_hz):
 
 def response_spectra(records, periods_in_s, damping=0.05):
     """Pseudo-spectral acceleration (n, 3, periods) in cm/s²: omega² times the largest relative displacement.
-
     Exact recursion for a load that is linear between samples (Nigam and Jennings 1969, BSSA 59, 909), as a digital
     filter; records are first upsampled by FFT to a step of at most a fortieth of the period. Period 0 is the peak
-    acceleration. The largest value is sought until the record ends. ValueError for a negative period.
-    """
+    acceleration. The largest value is sought until the record ends. ValueError for a negative period."""
     spectra = np.empty((len(records), 3, len(periods_in_s)))
     for rows, place, response in responses(records, periods_in_s, damping, 3):
         spectra[rows, :, place] = np.abs(response).max(axis=2)
@@ -92,10 +86,8 @@ def response_spectra(records, periods_in_s, damping=0.05):
 
 
 def rotd(records, periods_in_s, percentiles=(50, 100)):
-    """RotD spectra (percentiles, n, periods) in cm/s² of the horizontals (Boore 2010, BSSA 100, 1830).
-
-    Percentiles over 180 rotations of the largest pseudo-spectral acceleration; otherwise as ``response_spectra``.
-    """
+    """RotD spectra (percentiles, n, periods) in cm/s² of the horizontals (Boore 2010, BSSA 100, 1830): percentiles
+    over 180 rotations of the largest pseudo-spectral acceleration; otherwise as ``response_spectra``."""
     spectra = np.empty((len(percentiles), len(records), len(periods_in_s)))
     for rows, place, response in responses(records, periods_in_s, 0.05, 2):
         spectra[:, rows, place] = _rotd(response, percentiles)
@@ -104,11 +96,9 @@ def rotd(records, periods_in_s, percentiles=(50, 100)):
 
 def onsets(records):
     """Seconds (n, 2) from a record's start to P on the vertical and S on the horizontals, NaN where none is found.
-
     The variance criterion of Maeda (1985, Zisin 38, 365): each splits a stretch of the record into a quiet and a strong
     part such that k ln var(before) + (n - k) ln var(after) is least. P's stretch ends where the vertical has P_SHARE of
-    its energy, S's where the horizontals have S_SHARE of theirs.
-    """
+    its energy, S's where the horizontals have S_SHARE of theirs."""
     rate = records.sampling_rate_in_hz
     picked = np.full((len(records), 2), np.nan)
     for i, wave in enumerate(true_waveforms(records)):
@@ -130,13 +120,6 @@ def _arias(x, rate):
     return total[:, 0], np.divide(running, total, out=np.full_like(running, np.nan), where=total > 0)
 
 
-def _duration(share, rate, low, high):
-    """Time (n,) between two shares of the energy, linear within a sample."""
-    time = np.arange(share.shape[1] + 1) / rate
-    crossed = np.array([np.interp((low, high), np.append(0.0, row), time) for row in share]).reshape(-1, 2)
-    return np.where(np.isfinite(share[:, -1]), np.diff(crossed)[:, 0], np.nan)
-
-
 def _rotd(x, percentiles):
     """Percentiles (percentiles, n) over ANGLES of the largest value of x (n, 2, t) turned by that angle."""
     turned = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
@@ -145,11 +128,9 @@ def _rotd(x, percentiles):
 
 
 def _outer(x):
-    """Mask (n, t) of the points that can be the farthest in some direction; x (n, 2, t).
-
-    Points of the path and their mirror images span a polygon (corners: the farthest of every fourth sample in eight
-    directions); a point nearer to the origin than its nearest edge is nowhere the farthest. Few are left.
-    """
+    """Mask (n, t) of the points of x (n, 2, t) that can be the farthest in some direction. The path and its mirror
+    image span a polygon (corners: the farthest of every fourth sample in eight directions); a point nearer to the
+    origin than the polygon's nearest edge is nowhere the farthest. Few are left."""
     angle = np.pi * np.arange(8) / 8
     some = x[..., ::4]
     along = np.column_stack([np.cos(angle), np.sin(angle)]) @ some  # (n, direction, t / 4)
@@ -170,7 +151,6 @@ def _split(energy, first, last, shortest):
     n = len(energy)
     if n < 2 * shortest + 1 or not energy[-1] > 0:
         return None
-    k = np.arange(shortest, n - shortest)
-    floor = 1e-12 * energy[-1]
+    k, floor = np.arange(shortest, n - shortest), 1e-12 * energy[-1]
     before, after = np.maximum(energy[k - 1], floor), np.maximum(energy[-1] - energy[k - 1], floor)
     return first + k[np.argmin(k * np.log(before / k) + (n - k) * np.log(after / (n - k)))]

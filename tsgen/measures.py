@@ -30,23 +30,20 @@ LAST_SHARE = 0.1  # of the record, over which the final displacement is averaged
 def measures(records, before_p_in_s=5.0):
     """DataFrame (n, COLUMNS) of natural logarithms, NaN where a record cannot show a measure.
 
-    Amplitude, energy and duration of the horizontals (``intensity.measures``; PGA and PGV are RotD50); RotD50
-    pseudo-spectral acceleration at PERIODS_IN_S, Fourier amplitude of each component at FREQUENCIES_IN_HZ, both within
-    the record's usable band; and ``sanity``. before_p_in_s: where P is taken to be in a record that does not say.
-    """
+    Amplitude, energy and duration of the horizontals (``intensity.measures``); RotD50 pseudo-spectral acceleration and
+    Fourier amplitude of each component within the record's usable band; ``sanity``. before_p_in_s: where P is taken to
+    be in a record that does not say."""
     found = intensity.measures(records)
     frame = pd.DataFrame({name: found[column] for name, column in (AMPLITUDE | ENERGY).items()})
     spectra = intensity.rotd(records, PERIODS_IN_S, (50,))[0]
     frame[list(SPECTRAL)] = np.where(hvsr.in_band(records, 1 / PERIODS_IN_S), spectra, np.nan)
-    nyquist = records.sampling_rate_in_hz / 2
-    amplitude = intensity.fourier_amplitude(records, np.minimum(FREQUENCIES_IN_HZ, nyquist))  # (n, 3, f)
-    amplitude = np.where(hvsr.in_band(records, FREQUENCIES_IN_HZ)[:, None], amplitude, np.nan)
+    amplitude = intensity.fourier_amplitude(records, np.minimum(FREQUENCIES_IN_HZ, records.sampling_rate_in_hz / 2))
+    amplitude = np.where(hvsr.in_band(records, FREQUENCIES_IN_HZ)[:, None], amplitude, np.nan)  # (n, 3, f)
     frame[list(FOURIER)] = amplitude.reshape(len(records), -1)
     horizontal = np.sqrt(found["pga_e_in_cm_s2"] * found["pga_n_in_cm_s2"])
     frame["vertical"] = found["pga_z_in_cm_s2"] / horizontal.where(horizontal > 0)
     frame["drift"], frame["quiet"], lead = sanity(records, before_p_in_s)
-    frame = np.log(frame.where(frame > 0))
-    return frame.assign(p_lead=lead)[list(COLUMNS)]
+    return np.log(frame.where(frame > 0)).assign(p_lead=lead)[list(COLUMNS)]
 
 
 def keys_of(column):
@@ -64,8 +61,7 @@ def sanity(records, before_p_in_s=5.0):
 
     drift: displacement by double integration of the acceleration as it is, its mean over the last tenth over its
     peak, both averaged over components (a record with a wrong baseline comes near 1). quiet: RMS before P over the
-    record's peak. P's lead: how much earlier the vertical has had 5 % of its energy than the horizontals.
-    """
+    record's peak. P's lead: how much earlier the vertical has had 5 % of its energy than the horizontals."""
     rate = records.sampling_rate_in_hz
     x, samples = true_waveforms(records), records.table["samples"].to_numpy(int)
     p = records.table.get("p_arrival_sample", pd.Series(np.nan, records.table.index)).to_numpy(float)

@@ -29,11 +29,8 @@ def f0_histogram(f0_in_hz, settings=DEFAULT):
 
 
 def js_similarity(p, q, settings=DEFAULT):
-    """1 less the Jensen-Shannon distance (square root of the divergence, base 2): 1 for equal histograms, 0 disjoint.
-
-    p and q (..., bins) broadcast against each other. settings.floor is added to each bin and the sum made 1 again, as
-    published. NaN where a histogram is NaN.
-    """
+    """1 less the Jensen-Shannon distance (root of the divergence, base 2): 1 for equal histograms, 0 disjoint, or NaN.
+    p and q (..., bins) broadcast; settings.floor is added to each bin and the sum made 1 again, as published."""
     p, q = (np.asarray(each, dtype=float) + settings.floor for each in (p, q))
     p, q = (each / each.sum(axis=-1, keepdims=True) for each in (p, q))
     middle = (p + q) / 2
@@ -45,9 +42,8 @@ def station_matrix(groups, rows=None, columns=None, settings=DEFAULT):
     """Similarity of f0 distributions, as a DataFrame whose row and column MultiIndex is (station, source).
 
     groups {source: {station: f0 array}}. rows and columns name one source or list several (default: all), interleaved
-    within each station in the order given; rows="real", columns="generated" gives S x S. Stations keep the order of
-    the first source. ValueError for an unknown source, or one whose stations differ.
-    """
+    within each station; rows="real", columns="generated" gives S x S. Stations keep the order of the first source.
+    ValueError for an unknown source, or one whose stations differ."""
     stations = list(next(iter(groups.values())))
     for source, values in groups.items():
         if set(values) != set(stations):
@@ -64,11 +60,8 @@ def station_matrix(groups, rows=None, columns=None, settings=DEFAULT):
 
 
 def station_score(frame):
-    """Station-specificity score: Pearson correlation, over all cells, of a station matrix with the ideal one.
-
-    The ideal is 1 where row and column are of one station and 0 elsewhere. NaN where a cell is NaN or all cells are
-    equal; ValueError with a single station, whose ideal is constant.
-    """
+    """Station-specificity score: Pearson correlation, over all cells, of a station matrix with the ideal one (1 within
+    a station, else 0). NaN where a cell is NaN or all are equal; ValueError with a single station."""
     return _correlation(frame.to_numpy(dtype=float), _same_station(frame))
 
 
@@ -79,8 +72,7 @@ def off_diagonal(frame):
 
 def ceiling(real, n_halves=200, seed=0, settings=DEFAULT):
     """S x S score of random halves of the same records against each other: an Estimate, value the median."""
-    rng = np.random.default_rng(seed)
-    scores = []
+    rng, scores = np.random.default_rng(seed), []
     for _ in range(n_halves):
         shuffled = {station: rng.permutation(values) for station, values in real.items()}
         first = {station: values[: len(values) // 2] for station, values in shuffled.items()}
@@ -94,10 +86,8 @@ def chance(real, generated, n_permutations=200, seed=0, settings=DEFAULT):
     rng = np.random.default_rng(seed)
     pool = np.concatenate([generated[station] for station in real])
     ends = np.cumsum([len(generated[station]) for station in real])[:-1]
-    scores = [
-        s_by_s(real, dict(zip(real, np.split(rng.permutation(pool), ends), strict=True)), settings)
-        for _ in range(n_permutations)
-    ]
+    permuted = (np.split(rng.permutation(pool), ends) for _ in range(n_permutations))
+    scores = [s_by_s(real, dict(zip(real, parts, strict=True)), settings) for parts in permuted]
     return interval(scores, np.median(scores))
 
 
@@ -105,9 +95,8 @@ def drawn_matrices(real, generated, weights, stations, settings=DEFAULT):
     """S x S matrices (draws, stations, stations) of Samples of f0, whose records count weights (draws, n) times."""
     sides = []
     for sample, times in zip((real, generated), weights, strict=True):
-        bins = np.digitize(
-            sample.values, np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_bins + 1)
-        )
+        edges = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_bins + 1)
+        bins = np.digitize(sample.values, edges)
         bins = np.where(sample.values == settings.highest_in_hz, settings.n_bins, bins)  # the last bin is closed
         place = bins[:, None, None] == np.arange(1, settings.n_bins + 1)
         place = place & (sample.station[:, None] == np.array(stations, object))[..., None]  # (n, stations, bins)
@@ -119,12 +108,8 @@ def drawn_matrices(real, generated, weights, stations, settings=DEFAULT):
 
 def drawn_scores(real, generated, weights, stations, settings=DEFAULT):
     """S x S scores (draws,) of ``drawn_matrices``."""
-    return np.array(
-        [
-            _correlation(each, np.eye(len(stations), dtype=bool))
-            for each in drawn_matrices(real, generated, weights, stations, settings)
-        ]
-    )
+    matrices, ideal = drawn_matrices(real, generated, weights, stations, settings), np.eye(len(stations), dtype=bool)
+    return np.array([_correlation(each, ideal) for each in matrices])
 
 
 def s_by_s(rows, columns, settings=DEFAULT):

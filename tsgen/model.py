@@ -31,8 +31,7 @@ def evaluation(model):
 
 
 def joined():
-    """Whether this process is one of several that train together."""
-    return distributed.is_available() and distributed.is_initialized()
+    return distributed.is_available() and distributed.is_initialized()  # one of several processes that train together
 
 
 def waveforms_of(records):
@@ -49,9 +48,8 @@ def gathered(parts):
 class StationModel(nn.Module):
     """Base of the models: their settings, and the target stations, whose order gives them numbers.
 
-    ``trainer.fit`` asks for three methods more: training_arrays(records) -> tuple of tensors, one row a record;
-    loss(batch of those, phase, progress in the phase, training settings) -> scalar; end_of_phase(phase, records,
-    training settings).
+    ``trainer.fit`` needs training_arrays(records) -> tensors, one row a record; loss(batch of those, phase, progress in
+    it, training settings) -> scalar; end_of_phase(phase, records, training settings).
     """
 
     def __init__(self, settings):
@@ -67,7 +65,6 @@ class StationModel(nn.Module):
         return next(self.parameters()).device
 
     def station_index(self, records):
-        """Long tensor (n,): the number of each record's station, -1 where it is none of ``stations``."""
         return self.numbers(records.table["station"])
 
     def numbers(self, names):
@@ -82,9 +79,7 @@ class StationModel(nn.Module):
 
 
 def bounded(gaussian, limits=LOG_VARIANCE):
-    """The pair with its log variance within ``limits``."""
-    mean, log_variance = gaussian
-    return mean, log_variance.clamp(*limits)
+    return gaussian[0], gaussian[1].clamp(*limits)
 
 
 def draw(mean, log_variance, noise):
@@ -110,9 +105,8 @@ class RecordPrior(nn.Module):
         super().__init__()
         self.network, self.size = network, size
         self.entries = nn.Linear(condition, size * (size - 1) // 2) if correlated else None
-        if correlated:
-            nn.init.zeros_(self.entries.weight)
-            nn.init.zeros_(self.entries.bias)
+        for values in self.entries.parameters() if correlated else ():
+            nn.init.zeros_(values)
 
     def forward(self, c):
         """(mean, log variance, mixing) of c (batch, c): (batch, u) twice, and (batch, u, u)."""

@@ -10,11 +10,9 @@ VALUES_AT_ONCE = 2**22  # of one batch's upsampled waveforms: 32 MB, whatever th
 
 def inelastic_displacement(records, periods_in_s, strength_factors, hardening=0.05, damping=0.05, over_elastic=False):
     """Largest displacement (n, 2, periods, factors) in cm of bilinear oscillators under E and N.
-
     strength_factors R: the yield displacement is the largest elastic displacement of the same record over R, so that
     R = 1 just stays elastic. hardening: stiffness after yielding over the elastic one (kinematic). The damping
-    coefficient stays that of the elastic oscillator. ValueError for a period that is not positive.
-    """
+    coefficient stays that of the elastic oscillator. ValueError for a period that is not positive."""
     periods = np.asarray(periods_in_s, float)
     if periods.min() <= 0:
         raise ValueError(f"an oscillator's period must be positive, and one is {periods.min():g} s")
@@ -36,22 +34,19 @@ def inelastic_displacement_ratio(records, periods_in_s, strength_factors, harden
 
 def responses(records, periods_in_s, damping, n_components):
     """Yield (rows, place of the period, pseudo-acceleration (rows, components, time)), zero after each record's end.
-
     The first n_components of E, N, Z. omega² times the relative displacement, in cm/s² (the load itself at period 0),
-    at a fortieth of the period or less: 1, 1/2, 1/4, … of the records' step. ValueError for a negative period.
-    """
+    at a fortieth of the period or less: 1, 1/2, 1/4, … of the records' step. ValueError for a negative period."""
     if np.min(periods_in_s) < 0:
         raise ValueError(f"periods must not be negative, and one is {np.min(periods_in_s):g} s")
     for places, rows, load, last, step in loads(records, periods_in_s, n_components):
         for place in places:
-            yield rows, place, cut(_filtered(load, periods_in_s[place], damping, step), last + 1)
+            response = _filtered(load, periods_in_s[place], damping, step) if periods_in_s[place] else load.copy()
+            yield rows, place, cut(response, last + 1)
 
 
 def loads(records, periods_in_s, n_components=2, steps=None):
-    """Yield (places of periods, rows, load (rows, components, time), last sample (rows,), step in s), in batches.
-
-    The load is upsampled by a power of two (few of them: each costs one FFT of all records) to the steps a period.
-    """
+    """Yield (places of periods, rows, load (rows, components, time), last sample (rows,), step in s), in batches. The
+    load is upsampled by a power of two (few of them: each costs one FFT of all records) to the steps a period."""
     rate = records.sampling_rate_in_hz
     needed = [(steps or STEPS_PER_PERIOD) / (rate * period) if period > 0 else 1.0 for period in periods_in_s]
     factors = 2 ** np.maximum(0, np.ceil(np.log2(needed) - 1e-9)).astype(int)
@@ -65,10 +60,8 @@ def loads(records, periods_in_s, n_components=2, steps=None):
 
 def recursion(period_in_s, damping, step_in_s):
     """(a (2, 2), b (2, 2)) of one exact step: state' = a @ state + b @ (load, load'), state (displacement, velocity).
-
     The load is ground acceleration, linear over the step. From the matrix exponential of state, load and slope: the
-    closed form of Nigam and Jennings (1969) loses digits where the step is a small part of the period.
-    """
+    closed form of Nigam and Jennings (1969) loses digits where the step is a small part of the period."""
     omega = 2 * np.pi / period_in_s
     system = np.zeros((4, 4))
     system[0, 1] = system[2, 3] = 1.0
@@ -96,8 +89,7 @@ def true_waveforms(records):
 def batches_of_rows(n, values_a_record):
     """Integer rows of each batch."""
     size = max(1, VALUES_AT_ONCE // max(1, values_a_record))
-    for first in range(0, n, size):
-        yield np.arange(first, min(first + size, n))
+    return [np.arange(first, min(first + size, n)) for first in range(0, n, size)]
 
 
 def cut(x, ends):
@@ -108,12 +100,8 @@ def cut(x, ends):
 
 
 def _filtered(load, period_in_s, damping, step_in_s):
-    """Pseudo-acceleration (…, t) under load (…, t), at rest at the first sample.
-
-    ``recursion`` with the velocity eliminated: a digital filter of second order, its state such that it starts at rest.
-    """
-    if period_in_s == 0:
-        return load.copy()
+    """Pseudo-acceleration (…, t) under load (…, t), at rest at the first sample: ``recursion`` with the velocity
+    eliminated, a digital filter of second order."""
     a, b = recursion(period_in_s, damping, step_in_s)
     (now, later), (now_v, later_v) = b
     zeros = np.array([later, now - a[1, 1] * later + a[0, 1] * later_v, a[0, 1] * now_v - a[1, 1] * now])
@@ -125,12 +113,10 @@ def _filtered(load, period_in_s, damping, step_in_s):
 
 def _yielding(load, last, periods, strength, hardening, damping, step_in_s):
     """Largest displacement (n, 2, p, r) under load (n, 2, t) with yield displacement ``strength`` (n, 2, p, r).
-
     Plastic displacement p acts as a load on the elastic oscillator: u'' + 2 zeta omega u' + omega² u =
     -a + (1 - hardening) omega² p. With p linear over a step, as a is, the elastic recursion stays exact, and the p
     that brings the force back to the yield surface at the step's end is linear in the overshoot: no iteration, no
-    stability limit, and without yielding the elastic response to rounding.
-    """
+    stability limit, and without yielding the elastic response to rounding."""
     a, b = (np.array(each) for each in zip(*(recursion(period, damping, step_in_s) for period in periods), strict=True))
     a, b = (np.moveaxis(each, 0, -1)[..., None, None] for each in (a, b))  # (2, 2, p, 1, 1)
     force = (1 - hardening) * (2 * np.pi / periods[:, None, None]) ** 2
@@ -148,7 +134,6 @@ def _yielding(load, last, periods, strength, hardening, damping, step_in_s):
         plastic += flow
         after -= force * flow
         v = a[1, 0] * u + a[1, 1] * v + b[1, 0] * before + b[1, 1] * after
-        u = trial - b[0, 1] * force * flow
-        before = after
+        u, before = trial - b[0, 1] * force * flow, after
         np.maximum(peak, np.abs(u), out=peak, where=i <= ends)
     return np.moveaxis(peak, -1, 0).reshape(strength.shape)

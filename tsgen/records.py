@@ -1,9 +1,7 @@
 """``Records``: three-component accelerograms and the table that describes them.
-
 Everything that shakes is a ``Records``: files that were read, records that were simulated, records that a model
 generated. Waveforms are (n, 3, t) float32 in cm/s², component order E, N, Z, one sampling rate; the table has one
-row a record. On disk it is the SeisBench layout (``collection``), which opens as a memory map.
-"""
+row a record. On disk it is the SeisBench layout (``collection``), which opens as a memory map."""
 
 import hashlib
 from fractions import Fraction
@@ -29,10 +27,8 @@ EARTH_RADIUS_IN_KM = 6371.0
 
 class Records:
     """Accelerograms with their table.
-
     waveforms: (n, 3, t) float32 array or memory map, E, N, Z, cm/s²; table: DataFrame of n rows with at least
-    REQUIRED_COLUMNS. Raises ValueError for shapes that do not fit, missing columns or non-finite samples.
-    """
+    REQUIRED_COLUMNS. Raises ValueError for shapes that do not fit, missing columns or non-finite samples."""
 
     def __init__(self, waveforms, sampling_rate_in_hz, table, *, rows=None):
         n = len(waveforms) if rows is None else len(rows)
@@ -113,11 +109,9 @@ class Records:
 
     def split(self, held_out=0.3, seed=0, stations=None):
         """(training, held_out): no event on both sides; the same on every machine.
-
         Events, ordered by SHA-256 of (seed, event), are held out until each of ``stations`` (default: all) has its
         share of events: at least 2, with at least 3 left for training. Two ids that start within a minute count as
-        one event. Raises ValueError naming a station that has too few.
-        """
+        one event. Raises ValueError naming a station that has too few."""
         event = event_groups(self.table)
         wanted = self.table["station"].isin(self.stations if stations is None else stations)
         out = events_to_hold_out(event[wanted], self.table["station"][wanted], held_out, seed)
@@ -133,10 +127,8 @@ class Records:
 
     def window(self, n_samples, settings=WindowSettings()):  # noqa: B008 (frozen)
         """Cut or zero-pad each record to ``n_samples``, from 5 s before P, else before 5 % of the Arias intensity.
-
         The mean is removed and both ends are tapered. Column ``energy_in_window`` gives the share of the record's
-        energy that the window keeps (0 to 1), ``samples`` the length before padding.
-        """
+        energy that the window keeps (0 to 1), ``samples`` the length before padding."""
         rate = self.sampling_rate_in_hz
         out = np.zeros((len(self), 3, n_samples), np.float32)
         table = self.table.copy()
@@ -154,9 +146,8 @@ class Records:
             share_tapered = min(1.0, 2 * settings.taper_in_s * rate / cut.shape[1])
             out[i, :, : cut.shape[1]] = cut * tukey(cut.shape[1], share_tapered)
             starts[i], lengths[i] = start, cut.shape[1]
-        for name in SAMPLE_COLUMNS:
-            if name in table:
-                table[name] = table[name] - starts
+        for name in table.columns.intersection(list(SAMPLE_COLUMNS)):
+            table[name] = table[name] - starts
         if "start_time" in table:
             later = [pd.Timedelta(seconds=start / rate) for start in starts]
             times = zip(table["start_time"], later, strict=True)
@@ -199,10 +190,8 @@ class Records:
     @classmethod
     def load(cls, folder, sampling_rate_in_hz=None):
         """Records from a folder in the SeisBench layout; what ``save`` wrote opens as a memory map.
-
         ``sampling_rate_in_hz`` None keeps the native rate and raises ValueError where rates differ. Raises
-        FileNotFoundError where metadata.csv or waveforms.hdf5 is missing.
-        """
+        FileNotFoundError where metadata.csv or waveforms.hdf5 is missing."""
         found = collection.opened(folder)
         table, rates, block = found.table.drop(columns="trace_name"), found.rates_in_hz, found.block()
         if block is not None and sampling_rate_in_hz in (None, rates[0]):
@@ -230,8 +219,7 @@ def events_to_hold_out(event, station, share, seed):
     """The set of events to hold out, so that every station has ``share`` of its events in it (see Records.split)."""
     pairs = pd.DataFrame({"event": event, "station": station}).drop_duplicates()
     count = pairs.groupby("station").size()
-    few = count[count < 5]
-    if len(few):
+    if len(few := count[count < 5]):
         listed = ", ".join(f"{name} ({n})" for name, n in few.items())
         raise ValueError(f"too few events to hold out 2 and train on 3: {listed}; choose other stations")
     need, most = np.clip(np.round(share * count), 2, count - 3).astype(int).to_dict(), (count - 3).to_dict()
@@ -262,10 +250,8 @@ def epicentral_distance_in_km(table):
 
 def assemble(traces, rates_in_hz, table, sampling_rate_in_hz=None):
     """One Records from traces (3, samples) of unequal length and rate; shorter ones are zero-padded at the end.
-
     Resampled by a polyphase filter with zero phase, cut off at the lower Nyquist frequency.
-    ``sampling_rate_in_hz`` None keeps the native rate and raises ValueError, naming the argument, if rates differ.
-    """
+    ``sampling_rate_in_hz`` None keeps the native rate and raises ValueError, naming the argument, if rates differ."""
     rates = np.asarray(rates_in_hz, float)
     if sampling_rate_in_hz is None:
         if len(set(rates)) > 1:
@@ -283,7 +269,6 @@ def assemble(traces, rates_in_hz, table, sampling_rate_in_hz=None):
         wave[:, : trace.shape[1]] = trace
     table = filled(table).assign(samples=lengths)
     table["usable_to_hz"] = table["usable_to_hz"].clip(upper=0.4 * sampling_rate_in_hz)
-    for name in SAMPLE_COLUMNS:
-        if name in table:
-            table[name] = table[name] * sampling_rate_in_hz / rates
+    for name in table.columns.intersection(list(SAMPLE_COLUMNS)):
+        table[name] = table[name] * sampling_rate_in_hz / rates
     return Records(waveforms, sampling_rate_in_hz, table)

@@ -19,10 +19,8 @@ class Scaling:
 
     @classmethod
     def fit(cls, ln_values, table):
-        """From ln values (n, m) and a table with magnitude and distance_in_km; a record without them is left out.
-
-        R is the distance the table gives, in km. ValueError where no record is left for a column.
-        """
+        """From ln values (n, m) and a table with magnitude and distance_in_km; a record without them is left out. R is
+        the distance the table gives, in km. ValueError where no record is left for a column."""
         stations = tuple(sorted(set(table["station"])))
         code, slopes = _predictors(table, stations)
         design = np.column_stack([code[:, None] == np.arange(len(stations)), slopes])
@@ -33,28 +31,21 @@ class Scaling:
             if not known.any():
                 raise ValueError(f"no record has a magnitude, a distance and a value in column {i}")
             coefficients[:, i] = np.linalg.lstsq(design[known], column[known])[0]
-            unseen = np.setdiff1d(np.arange(len(stations)), code[known])
-            coefficients[unseen, i] = np.nan
+            coefficients[np.setdiff1d(np.arange(len(stations)), code[known]), i] = np.nan  # stations not seen
         return cls(stations, coefficients)
 
     def residuals(self, ln_values, table):
-        """ln values (n, m) less their prediction; NaN without magnitude, distance or station term.
-
-        ValueError for a station that the fit has not met.
-        """
-        new = sorted(set(table["station"]) - set(self.stations))
-        if new:
+        """ln values (n, m) less their prediction; NaN without magnitude, distance or station term. ValueError for a
+        station that the fit has not met."""
+        if new := sorted(set(table["station"]) - set(self.stations)):
             raise ValueError(f"no station term for {', '.join(new)}; there are {', '.join(self.stations)}")
         code, slopes = _predictors(table, self.stations)
         return np.asarray(ln_values, float) - self.coefficients[code] - slopes @ self.coefficients[-2:]
 
 
 def given_scenario(names, scaling_from, *frames):
-    """Residuals of each frame given magnitude, distance and station, by a scaling fitted to ``scaling_from``.
-
-    Where that lacks a station, records of the frames give its term. Where most magnitudes or distances of a frame are
-    unknown, all come back as they are. A measure that no record shows stays NaN.
-    """
+    """Residuals of each frame given magnitude, distance and station, by a scaling fitted to ``scaling_from``, and to
+    the frames for stations it lacks; all as they are where most magnitudes or distances of a frame are unknown."""
     names = list(names)
     if not known_scenarios(scaling_from, *frames):
         return [frame[names] for frame in frames]
@@ -73,17 +64,14 @@ def known_scenarios(*frames):
 
 
 def trends(names, ours, theirs, n_draws=400, seed=0):
-    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: rows as of ``findings.compare``.
-
-    Each frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events; statistics
-    "slope_magnitude" and "slope_ln_distance". A measure with ten values or fewer on a side is left out.
-    """
+    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: rows as of ``findings.compare``. Each
+    frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events; statistics
+    "slope_magnitude" and "slope_ln_distance". A measure with ten values or fewer on a side is left out."""
     rows = []
     for name in names:
-        known = [np.isfinite(side[name].to_numpy(float)) for side in (ours, theirs)]
-        if not all(k.sum() > 10 for k in known):
+        sides = [side[np.isfinite(side[name].to_numpy(float))] for side in (ours, theirs)]
+        if min(map(len, sides)) <= 10:
             continue
-        sides = [side[k] for side, k in zip((ours, theirs), known, strict=True)]
         samples = [Sample.of(side[name], side) for side in sides]
         weights = event_weights(*samples, n_draws=n_draws, seed=seed)
         first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
@@ -95,8 +83,7 @@ def trends(names, ours, theirs, n_draws=400, seed=0):
 
 def _slopes(values, table, weights):
     """(draws, 2) slopes with magnitude and ln distance, by least squares under each row of the weights (draws, n)."""
-    stations = np.unique(table["station"])
-    terms = table["station"].to_numpy()[:, None] == stations
+    terms = table["station"].to_numpy()[:, None] == np.unique(table["station"])
     design = np.column_stack([terms, table["magnitude"] - 5.0, np.log(table["distance_in_km"] / 30.0)]).astype(float)
     left = np.einsum("dn,ni,nj->dij", weights.astype(float), design, design, optimize=True)
     right = weights @ (design * values[:, None])
@@ -106,11 +93,8 @@ def _slopes(values, table, weights):
 
 def interperiod_correlation(residuals, weights=None):
     """Correlation (P, P) of ln residuals (n, P) between periods (Baker and Jayaram 2008), over rows that hold both.
-
-    weights (n,): how often each row counts, default once. NaN for periods that fewer than two rows hold.
-    """
-    known = np.isfinite(residuals).astype(float)
-    x = _standard(residuals)
+    weights (n,): how often each row counts, default once. NaN for periods that fewer than two rows hold."""
+    known, x = np.isfinite(residuals).astype(float), _standard(residuals)
     often = np.ones(len(x)) if weights is None else np.asarray(weights, float)
     pairs = (known, known), (x, known), (x, x), (x**2, known)
     n, sums, products, squares = ((often[:, None] * u).T @ v for u, v in pairs)
@@ -125,21 +109,17 @@ def correlation_difference(a, b, n_draws=200, seed=0):
 
     Returns two Estimates: the difference, its interval moved so that its median is the value (resampling adds its own
     noise to an absolute difference), and what two sets of these sizes drawn from one population show (events of both
-    shuffled, each set's residuals first brought to mean 0 and variance 1): a difference within it is no difference.
-    """
-    drawn = [
-        _mean_absolute(interperiod_correlation(a.values, u) - interperiod_correlation(b.values, v))
-        for u, v in zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
-    ]
+    shuffled, each set's residuals first brought to mean 0 and variance 1): a difference within it is no difference."""
+    weights = zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
+    drawn = [_mean_absolute(*map(interperiod_correlation, (a.values, b.values), pair)) for pair in weights]
     rng = np.random.default_rng(seed)
     both = np.concatenate([np.where(np.isfinite(s.values), _standard(s.values), np.nan) for s in (a, b)])
     names = np.concatenate([np.char.add(side, s.event.astype(str)) for side, s in (("a", a), ("b", b))])
     names, code = np.unique(names, return_inverse=True)
-    n_first = len(np.unique(a.event.astype(str)))
-    same = []
+    n_first, same = len(np.unique(a.event.astype(str))), []
     for _ in range(n_draws):
         first = np.isin(code, rng.permutation(len(names))[:n_first])
-        same.append(_mean_absolute(interperiod_correlation(both[first]) - interperiod_correlation(both[~first])))
+        same.append(_mean_absolute(*map(interperiod_correlation, (both[first], both[~first]))))
     return interval(drawn, centred=True), interval(same, np.median(same))
 
 
@@ -153,8 +133,9 @@ def _standard(values):
     return x / np.where(spread > 0, spread, 1.0)
 
 
-def _mean_absolute(difference):
-    pairs = np.abs(difference[np.triu_indices(len(difference), 1)])
+def _mean_absolute(first, second):
+    """Mean absolute difference of two correlation matrices (P, P) over pairs of periods."""
+    pairs = np.abs((first - second)[np.triu_indices(len(first), 1)])
     pairs = pairs[np.isfinite(pairs)]
     return pairs.mean() if len(pairs) else np.nan
 

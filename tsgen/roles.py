@@ -13,8 +13,8 @@ class Role:
     label: str
     color: str
     linestyle: object = "-"
-    linewidth: float = 1.4
     described: str = ""
+    linewidth: float = 1.4
 
     @property
     def line(self):
@@ -22,25 +22,23 @@ class Role:
 
 
 ROLES = {
-    "training": Role("recordings (training)", "#000000", "-", 2.0, "recordings: training against held-out"),
-    "held_out": Role("recordings (held out)", "#7a7a7a", (0, (1, 1)), 1.8),
-    "fresh": Role("fresh truth", "#000000", (0, (1, 1)), 1.4),
+    "training": Role("recordings (training)", "#000000", "-", "recordings: training against held-out", 2.0),
+    "held_out": Role("recordings (held out)", "#7a7a7a", (0, (1, 1)), linewidth=1.8),
+    "fresh": Role("fresh truth", "#000000", (0, (1, 1))),
     "reconstructed-timesnet": Role("TimesNet-Gen, reconstructed", "#56B4E9", (0, (6, 2))),
     "timesnet": Role("TimesNet-Gen", "#0072B2", "-"),
     "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
     "reconstructed-cvae": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
-    "cvae": Role("VAE", "#D55E00", (0, (4, 1.5)), 1.4, "conditional VAE (our reconstruction)"),
+    "cvae": Role("VAE", "#D55E00", (0, (4, 1.5)), "conditional VAE (our reconstruction)"),
     "cgm": Role("CGM-GM", "#8B1A4A", (0, (7, 1.5))),
     "control_average": Role(
-        "plain average", "#009E73", (0, (3, 1, 1, 1)), 1.4, "control: plain average of five recordings, no network"
+        "plain average", "#009E73", (0, (3, 1, 1, 1)), "control: plain average of five recordings, no network"
     ),
-    "control_bootstrap": Role(
-        "bootstrap of recordings", "#CC79A7", (0, (2, 2)), 1.4, "control: recordings drawn again"
-    ),
+    "control_bootstrap": Role("bootstrap of recordings", "#CC79A7", (0, (2, 2)), "control: recordings drawn again"),
     "control_phase": Role(
-        "random phase", "#B59F00", (0, (1, 2)), 1.4, "control: noise with the station's mean spectrum and envelope"
+        "random phase", "#B59F00", (0, (1, 2)), "control: noise with the station's mean spectrum and envelope"
     ),
-    "control_other": Role("another station's generator", "#999999", "-.", 1.4, "control: another station's generator"),
+    "control_other": Role("another station's generator", "#999999", "-.", "control: another station's generator"),
 }
 
 

@@ -31,8 +31,7 @@ def table(station, rows, names):
 def completed(scenarios, names, stations, bank):
     """The scenarios with the Vs30 of known stations, for a model with the conditions ``names``.
 
-    stations: those that it was trained on; bank (n, 1 + len(names)): number of the station, and conditions, of its
-    training records. ValueError as of ``CGMGM.sample``.
+    bank (n, 1 + len(names)): its training records' station number and conditions. ValueError as of ``CGMGM.sample``.
     """
     needed = [COLUMN_OF.get(name, name) for name in names if name in NEEDED]
     if missing := [name for name in ("station", *needed) if name not in scenarios]:
@@ -41,15 +40,13 @@ def completed(scenarios, names, stations, bank):
         raise ValueError("every scenario needs a magnitude and a distance above 0 km")
     unseen = ~scenarios["station"].isin(stations)
     if "ln_vs30" in names:
-        ln_vs30 = bank[:, 1 + names.index("ln_vs30")]
-        known = np.isfinite(ln_vs30)
-        trained = {stations[int(i)]: np.exp(v) for i, v in zip(bank[known, 0], ln_vs30[known], strict=True)}
+        pairs = bank[:, [0, 1 + names.index("ln_vs30")]]
+        trained = {stations[int(i)]: np.exp(ln_vs30) for i, ln_vs30 in pairs if np.isfinite(ln_vs30)}
         vs30 = scenarios.get("vs30_in_m_per_s", pd.Series(np.nan, scenarios.index))
         vs30 = vs30.fillna(scenarios["station"].map(trained)).astype(float)
         scenarios, unseen = scenarios.assign(vs30_in_m_per_s=vs30), unseen & vs30.isna()
     if len(stations) and unseen.any():
-        raise ValueError(
-            f"the model was not trained on {', '.join(sorted(set(scenarios.loc[unseen, 'station'])))}: give "
-            f"vs30_in_m_per_s to a model whose conditions have ln_vs30, or use {', '.join(stations)}"
-        )
+        new = ", ".join(sorted(set(scenarios.loc[unseen, "station"])))
+        advice = f"give vs30_in_m_per_s to a model whose conditions have ln_vs30, or use {', '.join(stations)}"
+        raise ValueError(f"the model was not trained on {new}: {advice}")
     return scenarios

@@ -2,8 +2,8 @@
 
 The stochastic method (Boore 2003, Pure Appl. Geophys. 160, 635): a Brune source with random stress drop, geometrical
 spreading, Q(f) and kappa shape windowed white noise into P and S motion with coda on the half space's outcrop, which a
-damped layered site (SH for the horizontals, P for the vertical) filters. Stations are a property of the settings; the
-seed draws earthquakes, paths and noise. Each record has a random stream of its own, whatever records are beside it.
+damped layered site (SH for the horizontals, P for the vertical) filters. Stations follow from the settings; the seed
+draws earthquakes, paths and noise, each record from a random stream of its own.
 """
 
 from datetime import datetime, timedelta
@@ -15,39 +15,33 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from tsgen.records import EARTH_RADIUS_IN_KM, Records, epicentral_distance_in_km
 
 NETWORK_CENTRE = (38.0, 38.3)  # latitude, longitude: a crustal region of moderate and strong shallow earthquakes
-LARGEST_DISTANCE_IN_KM = 120.0
-DEEPEST_IN_KM = 25.0
+LARGEST_DISTANCE_IN_KM, DEEPEST_IN_KM = 120.0, 25.0
 FIRST_ORIGIN_TIME = datetime(2000, 1, 1)
 FIRST_FRESH_TIME = datetime(2050, 1, 1)  # after every catalogue, so that no fresh event meets another
 BEFORE_P_IN_S = 5.0  # what Records.window keeps: it leaves these records in place
 
 # crust and attenuation: Boore 2003 (constants), Raoof et al. 1999 (California: spreading, Q)
-SHEAR_VELOCITY_IN_KM_PER_S = 3.5
-P_VELOCITY_IN_KM_PER_S = 6.06
+SHEAR_VELOCITY_IN_KM_PER_S, P_VELOCITY_IN_KM_PER_S = 3.5, 6.06
 VELOCITY = {"P": P_VELOCITY_IN_KM_PER_S, "S": SHEAR_VELOCITY_IN_KM_PER_S}
 CRUST_DENSITY = 2.8  # g/cm^3
 QUALITY_AT_1_HZ, QUALITY_EXPONENT = 180.0, 0.45
 SPREADING_BEND_IN_KM = 40.0  # 1/R to here, 1/sqrt(R) of guided waves beyond
-KAPPA_IN_S = 0.03
+KAPPA_IN_S, FREE_SURFACE = 0.03, 2.0
 PATH_DURATION = (0, 7, 45, 125, 175), (0, 2.4, 8.4, 10.9, 17.4)  # km, s: Boore and Thompson 2014, active crust
-FREE_SURFACE = 2.0
 RADIATION = {"P": 0.52, "S": 0.55}  # root mean square over the focal sphere
 PARTITION = {"P": (0.3, 0.3, 0.9), "S": (0.707, 0.707, 0.45)}  # E, N, Z: rays arrive steeply
 P_CORNER_RATIO = 1.5  # the P corner lies above the S corner
 DENSITIES = (1.9, 2.4)  # g/cm^3, layer and half space
 LOW_CUT_IN_HZ = 0.1  # as a processed accelerogram: integrates to displacement without drift
 
-MEDIAN_STRESS_DROP_IN_BAR = 100.0
-STRESS_DROP_LN_SCATTER = 0.4
+MEDIAN_STRESS_DROP_IN_BAR, STRESS_DROP_LN_SCATTER = 100.0, 0.4
 PATH_LN_SCATTER = 0.2  # event-to-station amplitude about the median path
 NOISE_DENSITY = 0.002  # cm/s^2 per root Hz: a good accelerograph in a town
 NOISE_LN_SCATTER = 0.4
 CODA_SHARE = 0.3  # against the window's peak: gives the D5-95 of Afshari and Stewart 2016 within a third
 CHUNK_IN_SAMPLES = 400_000  # of one component at a time: larger gains nothing and costs memory
 
-# first number of every SeedSequence, so that no two kinds of draw share a stream
-SITE, EVENT, CHOICE, PAIR, FRESH = range(5)
-
+SITE, EVENT, CHOICE, PAIR, FRESH = range(5)  # first in every SeedSequence: no two kinds of draw share a stream
 EVENT_COLUMNS = ["event_latitude", "event_longitude", "stress_drop_in_bar", "time"]
 COLUMNS = ["station", "event", "magnitude", "depth_in_km", "distance_in_km", "vs30_in_m_per_s"]
 COLUMNS += ["station_latitude", "station_longitude", "event_latitude", "event_longitude"]
@@ -59,9 +53,8 @@ def site_amplification(
 ):
     """Complex transfer function of a layered site: motion of its surface over motion of the half space's outcrop.
 
-    Vertically incident waves, Haskell-Thomson propagator from the free surface down. The layers' arrays are (...,
-    layers); damping enters as complex modulus G (1 + 2iD); the half space is elastic. velocity is Vs for the
-    horizontals, Vp for the vertical. Returns (..., frequency).
+    Vertically incident waves, Haskell-Thomson propagator from the free surface down, (..., layers) to (..., frequency).
+    Damping enters as complex modulus G (1 + 2iD). velocity is Vs for the horizontals, Vp for the vertical.
     """
     omega = 2 * np.pi * np.asarray(frequency_in_hz, float)
     layers = (np.asarray(a, float) for a in (thickness_in_m, velocity_in_m_per_s, density, damping))
@@ -70,10 +63,8 @@ def site_amplification(
     for i in range(layers[0].shape[-1]):
         thickness, velocity, rho, ratio = (a[..., i, None] for a in layers)
         velocity = velocity * np.sqrt(1 + 2j * ratio)
-        impedance = rho * velocity
-        phase = omega * (thickness / velocity)
-        cosine, sine = np.cos(phase), np.sin(phase)
-        above = displacement
+        impedance, phase = rho * velocity, omega * (thickness / velocity)
+        cosine, sine, above = np.cos(phase), np.sin(phase), displacement
         displacement = cosine * above + 1j * sine * stress / impedance
         stress = 1j * impedance * sine * above + cosine * stress
     half_space = np.asarray(half_space_velocity, float) * half_space_density
@@ -130,8 +121,7 @@ def network(settings, seed):
     """The simulated network as Records: every target and background station with its number of records.
 
     Stations share one catalogue; each records a random choice of the earthquakes strong enough for their distance.
-    Beyond the usual columns: site_f0_in_hz (planted), record_f0_in_hz (after the event's perturbation),
-    stress_drop_in_bar. distance_in_km is hypocentral. Same seed, same bytes.
+    site_f0_in_hz is planted, record_f0_in_hz perturbed by event, distance_in_km hypocentral. Same seed, same bytes.
     """
     events = catalogue(settings, seed)
     counts = [*settings.n_target_records, *[settings.n_background_records] * settings.n_background_stations]
@@ -150,9 +140,8 @@ def network(settings, seed):
 def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0):
     """New truth: one record for each scenario at the sites, and by the law, of ``network(settings, any seed)``.
 
-    station, magnitude, distance_in_km (hypocentral) and depth_in_km (None: 10 km, less where the earthquake is nearer)
-    are single values or sequences of one length. Each record is an event of its own. ValueError for a station that the
-    settings do not have, or a depth beyond the distance.
+    The arguments are single values or sequences of one length; distance is hypocentral, depth None is 10 km (less where
+    the earthquake is nearer). ValueError for a station that the settings do not have, or a depth beyond the distance.
     """
     depth = np.minimum(10.0, 0.8 * np.asarray(distance_in_km, float)) if depth_in_km is None else depth_in_km
     columns = np.broadcast_arrays(np.atleast_1d(station).astype(object), magnitude, distance_in_km, depth)
@@ -163,9 +152,8 @@ def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0
         raise ValueError(f"no simulated station {', '.join(unknown)}; there are {', '.join(sites['station'])}")
     if (rows["depth_in_km"] > rows["distance_in_km"]).any():
         raise ValueError("depth_in_km must not be larger than distance_in_km, which is hypocentral")
-    rows = rows.merge(sites, on="station", how="left", validate="many_to_one")
+    rows, events = rows.merge(sites, on="station", how="left", validate="many_to_one"), []
     rows["event_number"] = rows.groupby("station").cumcount()
-    events = []
     for row in rows.itertuples():
         rng = _stream(FRESH, seed, row.number, row.event_number)
         epicentral = np.sqrt(row.distance_in_km**2 - row.depth_in_km**2)
@@ -175,9 +163,8 @@ def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0
         time = FIRST_FRESH_TIME + timedelta(minutes=2 * (5000 * row.number + row.event_number))
         events.append((event, latitude, longitude, _stress_drop(rng), time))
     streams = [(FRESH, seed, row.number, row.event_number, 1) for row in rows.itertuples()]
-    return _simulate(
-        settings, pd.concat([rows, pd.DataFrame(events, columns=["event", *EVENT_COLUMNS])], axis=1), streams
-    )
+    events = pd.DataFrame(events, columns=["event", *EVENT_COLUMNS])
+    return _simulate(settings, pd.concat([rows, events], axis=1), streams)
 
 
 def largest_distance(settings):
@@ -193,9 +180,9 @@ def source_spectrum(frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_
     C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free surface /
     (4 pi rho v^3), Boore 2003. The first argument has the shape (frequency,), the others (n,); returns (n, frequency).
     """
-    f = np.asarray(frequency_in_hz, float)
-    columns = (np.asarray(a, float)[:, None] for a in (magnitude, stress_drop_in_bar, distance_in_km))
-    (magnitude, stress_drop, distance), velocity = columns, VELOCITY[wave]
+    f, velocity = np.asarray(frequency_in_hz, float), VELOCITY[wave]
+    columns = (magnitude, stress_drop_in_bar, distance_in_km)
+    magnitude, stress_drop, distance = (np.asarray(column, float)[:, None] for column in columns)
     moment = 10 ** (1.5 * magnitude + 16.05)  # dyne cm
     corner = corner_frequency(magnitude, stress_drop) * (P_CORNER_RATIO if wave == "P" else 1)
     constant = 1e-20 * RADIATION[wave] * FREE_SURFACE / (4 * np.pi * CRUST_DENSITY * velocity**3)
@@ -207,29 +194,22 @@ def source_spectrum(frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_
 
 def corner_frequency(magnitude, stress_drop_in_bar):
     """Corner of the Brune S spectrum in Hz, 4.9e6 beta (stress drop / M0)^(1/3); magnitude is moment magnitude."""
-    moment = 10 ** (1.5 * magnitude + 16.05)
-    return 4.9e6 * SHEAR_VELOCITY_IN_KM_PER_S * (stress_drop_in_bar / moment) ** (1 / 3)
+    return 4.9e6 * SHEAR_VELOCITY_IN_KM_PER_S * (stress_drop_in_bar / 10 ** (1.5 * magnitude + 16.05)) ** (1 / 3)
 
 
 def _simulate(settings, rows, streams):
-    """Records of one row and one random stream each."""
     rate, n = settings.sampling_rate_in_hz, settings.n_samples
     draws = [_stream(*stream) for stream in streams]
     shift, east, north, path, noise = np.array([rng.standard_normal(5) for rng in draws]).reshape(-1, 5).T
     between = settings.f0_ln_scatter_between_horizontals / np.sqrt(2)
-    rows = rows.assign(
-        record_f0_in_hz=rows["site_f0_in_hz"] * np.exp(rows["f0_ln_scatter"] * shift),
-        east=np.exp(between * east),
-        north=np.exp(between * north),
-        path=np.exp(PATH_LN_SCATTER * path),
-        noise=NOISE_DENSITY * np.exp(NOISE_LN_SCATTER * noise),
-    )
+    rows = rows.assign(record_f0_in_hz=rows["site_f0_in_hz"] * np.exp(rows["f0_ln_scatter"] * shift))
+    rows = rows.assign(east=np.exp(between * east), north=np.exp(between * north))
+    rows = rows.assign(path=np.exp(PATH_LN_SCATTER * path), noise=NOISE_DENSITY * np.exp(NOISE_LN_SCATTER * noise))
     waveforms, size = np.empty((len(rows), 3, n), np.float32), max(1, CHUNK_IN_SAMPLES // n)
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         waveforms[part] = _waveforms(settings, rows.iloc[part], draws[part])
-    p_travel = rows["distance_in_km"] / P_VELOCITY_IN_KM_PER_S
-    s_travel = rows["distance_in_km"] / SHEAR_VELOCITY_IN_KM_PER_S
+    p_travel, s_travel = (rows["distance_in_km"] / VELOCITY[wave] for wave in "PS")
     start = [t + timedelta(seconds=after - BEFORE_P_IN_S) for t, after in zip(rows["time"], p_travel, strict=True)]
     own = {"kind": "simulated", "source": "SIM", "samples": n, "native_sampling_rate_in_hz": rate}
     own |= {"usable_from_hz": LOW_CUT_IN_HZ, "usable_to_hz": 0.4 * rate}
@@ -253,47 +233,33 @@ def _waveforms(settings, rows, draws):
         motion = rate * motion * rows["path"].to_numpy()[:, None]  # rate: from the integral to the discrete transform
         amplitude = (motion[:, None] * np.reshape(PARTITION[wave], (3, 1))).astype(np.float32)
         spectrum = spectrum + amplitude * rfft(white * _envelope(settings, rows, wave, n_fft)[:, None, :], n_fft)
-    spectrum *= _crust_amplification(frequency, rows)[:, None]
+    # gain from the source's depth to the half space: impedance's root at high frequency, none at low
+    impedance = DENSITIES[1] * rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] / 1000
+    gain = np.sqrt(CRUST_DENSITY * SHEAR_VELOCITY_IN_KM_PER_S / impedance)
+    spectrum *= (1 + (gain - 1) * frequency / (1 + frequency)).astype(np.float32)[:, None]
+    # ground noise, unit density above 3 Hz, in form near Peterson's (1993) new high-noise model
+    octaves, town = np.log2(np.maximum(frequency, 1e-3) / 0.2), frequency**2 / (frequency**2 + 9)
+    shape = (np.sqrt(rate / 2) * (0.3 + 0.7 * town + 0.35 * np.exp(-(octaves**2)))).astype(np.float32)
     ground = rfft(normal[:, 6 * n :].reshape(-1, 3, n_fft))
-    spectrum += rows["noise"].to_numpy(np.float32)[:, None, None] * _noise_shape(frequency, rate) * ground
+    spectrum += rows["noise"].to_numpy(np.float32)[:, None, None] * shape * ground
     spectrum *= _site_response(settings, frequency, rows)
     ratio = (frequency / LOW_CUT_IN_HZ) ** 4
     return irfft(spectrum * (ratio / np.hypot(1, ratio)).astype(np.float32), n_fft)[..., :n]
 
 
 def _envelope(settings, rows, wave, n_fft):
-    """Window of one wave over the record (n, t), unit energy over twice its time: Saragoni and Hart's as in Boore 2003.
-
-    Peak at 0.2, 5 % at 1 of twice 1/fc + path duration; a coda falls as one over the time since the origin.
-    """
-    rate, n = settings.sampling_rate_in_hz, settings.n_samples
-    distance = rows["distance_in_km"].to_numpy()[:, None]
+    """Window (n, t) of one wave, unit energy over twice the record's time: Saragoni and Hart's as in Boore 2003."""
+    rate, distance = settings.sampling_rate_in_hz, rows["distance_in_km"].to_numpy()[:, None]
     travel = distance / VELOCITY[wave]
     arrival = BEFORE_P_IN_S + travel - distance / P_VELOCITY_IN_KM_PER_S
     corner = corner_frequency(rows["magnitude"].to_numpy(), rows["stress_drop_in_bar"].to_numpy())[:, None]
     length = 2 * (1 / corner + np.interp(distance, *PATH_DURATION))
-    since = np.maximum(0, np.arange(n_fft) / rate - arrival)
-    peak = 0.2
+    since, peak = np.maximum(0, np.arange(n_fft) / rate - arrival), 0.2  # of length; down to 5 % at its end
     power = -peak * np.log(0.05) / (1 + peak * (np.log(peak) - 1))
     relative = since / (peak * length)
-    window = (relative * np.exp(1 - relative)) ** power
-    coda = CODA_SHARE * -np.expm1(-relative) / (1 + since / travel)
-    envelope = np.hypot(window, coda)
-    return (envelope / np.sqrt((envelope**2).sum(1, keepdims=True)))[:, :n].astype(np.float32)
-
-
-def _crust_amplification(frequency_in_hz, rows):
-    """Gain from the source's depth to the half space, (n, f): impedance's root at high frequency, none at low."""
-    impedance = DENSITIES[1] * rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] / 1000
-    gain = np.sqrt(CRUST_DENSITY * SHEAR_VELOCITY_IN_KM_PER_S / impedance)
-    return (1 + (gain - 1) * frequency_in_hz / (1 + frequency_in_hz)).astype(np.float32)
-
-
-def _noise_shape(frequency_in_hz, rate):
-    """Amplitude of ground noise, unit density above 3 Hz, in form near Peterson's (1993) new high-noise model."""
-    octaves = np.log2(np.maximum(frequency_in_hz, 1e-3) / 0.2)
-    town = frequency_in_hz**2 / (frequency_in_hz**2 + 9)
-    return (np.sqrt(rate / 2) * (0.3 + 0.7 * town + 0.35 * np.exp(-(octaves**2)))).astype(np.float32)
+    coda = CODA_SHARE * -np.expm1(-relative) / (1 + since / travel)  # falls as one over the time since the origin
+    envelope = np.hypot((relative * np.exp(1 - relative)) ** power, coda)
+    return (envelope / np.sqrt((envelope**2).sum(1, keepdims=True)))[:, : settings.n_samples].astype(np.float32)
 
 
 def _site_response(settings, frequency_in_hz, rows):
@@ -302,8 +268,7 @@ def _site_response(settings, frequency_in_hz, rows):
     factor = np.stack([scale * rows["east"], scale * rows["north"], scale * ratio], axis=1)
     velocity = rows["velocity_in_m_per_s"].to_numpy()[:, None] * factor
     half_space = rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] * np.array([1, 1, ratio])
-    thickness = rows["thickness_in_m"].to_numpy()[:, None, None]
-    layer = thickness, velocity[..., None], DENSITIES[0], settings.damping
+    layer = rows["thickness_in_m"].to_numpy()[:, None, None], velocity[..., None], DENSITIES[0], settings.damping
     return site_amplification(frequency_in_hz, *layer, half_space, DENSITIES[1]).astype(np.complex64)
 
 
@@ -316,7 +281,6 @@ def _stress_drop(rng):
 
 
 def _destination(latitude, longitude, distance_in_km, azimuth):
-    """Latitude and longitude in degrees at a distance and azimuth (rad) on the sphere."""
     angle, phi = distance_in_km / EARTH_RADIUS_IN_KM, np.radians(latitude)
     reached = np.arcsin(np.sin(phi) * np.cos(angle) + np.cos(phi) * np.sin(angle) * np.cos(azimuth))
     east = np.sin(azimuth) * np.sin(angle) * np.cos(phi)

@@ -12,7 +12,7 @@ import torch
 # mean and standard deviation of the ln of a Rayleigh amplitude of unit power, as any bin of noise has
 RAYLEIGH_LN = -0.5772156649015329 / 2, math.pi / math.sqrt(24)
 REAL_LN = RAYLEIGH_LN[0] - math.log(2) / 2, math.pi / math.sqrt(8)  # ln |N(0, 1)|: the first and the last bin
-WINDOWS = {"hann": torch.hann_window, "mismatched": torch.ones}
+WINDOWS = {"hann": torch.hann_window, "mismatched": torch.ones}  # the public CGM-GM code has none, but inverts Hann's
 FLOOR = 1e-6  # (cm/s²)², of a power before its logarithm is taken
 
 
@@ -22,10 +22,7 @@ def unit(n_fft, device=None):
 
 
 def transform(x, n_fft, hop, window="hann"):
-    """Complex spectrogram (..., bins, frames) of x (..., time); zeros outside, frame m centred on sample m · hop.
-
-    window: "hann", or "mismatched" as in the public CGM-GM code, no window though the inversion assumes Hann's.
-    """
+    """Complex spectrogram (..., bins, frames) of x (..., time); zeros outside, frame m centred on sample m · hop."""
     if window not in WINDOWS:
         raise ValueError(f"window must be {' or '.join(map(repr, WINDOWS))}, not {window!r}")
     own = WINDOWS[window](n_fft, device=x.device)
@@ -78,10 +75,7 @@ def normal(generators, *shape):
     return torch.stack([torch.randn(shape, generator=own) for own in generators])
 
 
-# --- what a generated spectrogram should share with the recorded one: each term takes the power of two spectrograms
-# (batch, component, bin, frame) and the seconds from frame to frame, and gives a mean squared difference of logarithms
-
-
+# three terms: mean squared difference of logarithms, from power (batch, component, bin, frame) and seconds a frame
 def spectral(power, truth, seconds):
     """Fourier spectrum: power over the whole record, a bin."""
     return _ln_difference(power.sum(3) * seconds, truth.sum(3) * seconds)
@@ -99,9 +93,8 @@ def duration(power, truth, seconds):
 
 def significant(power, seconds):
     """(batch,) seconds between 5 % and 95 % of the energy; linear within a frame, so it has a gradient."""
-    energy = power[:, :2].sum((1, 2))  # (batch, frame)
+    energy, reached = power[:, :2].sum((1, 2)), []  # (batch, frame)
     share = energy.cumsum(1) / energy.sum(1, keepdim=True)
-    reached = []
     for level in (0.05, 0.95):
         after = (share < level).sum(1, keepdim=True).clamp(1, share.shape[1] - 1)
         above, below = share.gather(1, after), share.gather(1, after - 1)

@@ -98,8 +98,7 @@ class Stage:
         manifest |= {"inputs": {os.path.relpath(each.folder, self.run): each.key for each in self.inputs}}
         manifest |= {"settings": [key_of(part) for part in self.settings], "modules": modules, "code": code_of(modules)}
         write_json(place / MANIFEST, manifest)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         os.replace(place, self.folder)
 
 
@@ -113,8 +112,7 @@ def _manifest(folder):
 
 
 def standing(run):
-    """{folder: manifest} of the artefacts of a run that are valid: made by the code that stands now, from inputs that
-    are valid themselves."""
+    """{folder: manifest} of a run's valid artefacts: made by the code that stands now, from inputs that are valid."""
     manifests, valid = {}, {}
 
     def is_valid(folder):
@@ -126,9 +124,8 @@ def standing(run):
                 valid[folder] &= is_valid(other) and manifests[other]["key"] == key
         return valid[folder]
 
-    return {
-        path.parent: manifests[path.parent] for path in sorted(run.glob(f"[!.]*/{MANIFEST}")) if is_valid(path.parent)
-    }
+    folders = (path.parent for path in sorted(run.glob(f"[!.]*/{MANIFEST}")))
+    return {folder: manifests[folder] for folder in folders if is_valid(folder)}
 
 
 def key_of(*parts):
@@ -145,10 +142,8 @@ def folder_key(folder):
 
 def checksums(folder):
     """{file: checksum} of an artefact's files, the manifest left out."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
-    return {
-        str(path.relative_to(folder)): _checksum(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths
-    }
+    files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    return {str(path.relative_to(folder)): _checksum(path, now.st_size, now.st_mtime_ns) for path, now in files}
 
 
 @cache
@@ -157,21 +152,18 @@ def _checksum(path, _size, _modified):
         return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
 
 
-# ---- the code that a stage rests on ----
-
-
 def modules_of(build):
     """Names of the package's modules that a function's module and the names in its body lead to, sorted.
 
-    A name counts where it stands for a module of the package, or for a function or class that one defines; so does
-    what a closure holds. All that these modules import counts too (inside functions as well), except BY_VALUE.
+    A name, also in a closure, counts where it is a module of the package or a function or class that one defines; so
+    does all that these modules import (inside functions as well), except BY_VALUE.
     """
-    reached, left = set(), {_own(build.__module__)} | {_own(name) for name in _named(build)}
+    reached, left = set(), {build.__module__, *_named(build)}
     while left:
         name = left.pop()
-        if name and name not in reached and name.removeprefix("tsgen.") not in BY_VALUE:
+        if _is_own(name) and name not in reached and name.removeprefix("tsgen.") not in BY_VALUE:
             reached.add(name)
-            left |= set(_imports(name))
+            left |= _imports(name)
     return sorted(reached)
 
 
@@ -187,8 +179,7 @@ def _named(build):
     """Modules of what the body of a function, and functions inside it, name."""
     outside = inspect.getclosurevars(build).nonlocals
     names, codes = set(), [build.__code__]
-    while codes:
-        code = codes.pop()
+    for code in codes:  # which grows by the functions inside
         names |= set(code.co_names) | set(code.co_freevars)
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     for value in (outside.get(name, build.__globals__.get(name)) for name in names):
@@ -200,8 +191,8 @@ def _named(build):
                 yield from _named(value)
 
 
-def _own(name):
-    return name if name == "tsgen" or name.startswith("tsgen.") else ""
+def _is_own(name):
+    return name == "tsgen" or name.startswith("tsgen.")
 
 
 def _path(name):
@@ -225,14 +216,10 @@ def _imports(name):
     found = set()
     for node in ast.walk(ast.parse(_source(name))):
         if isinstance(node, ast.Import):
-            found |= {_own(alias.name) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and _own(node.module or ""):
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {each for each in found if each and _path(each).exists()}
-
-
-# ---- writing ----
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {each for each in found if _is_own(each) and _path(each).exists()}
 
 
 def write_atomically(path, write):
@@ -258,8 +245,7 @@ def plain(value):
         return {"type": type(value).__name__} | plain(asdict(value))
     if isinstance(value, dict):
         return {str(name): plain(inner) for name, inner in value.items()}
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, (list, tuple)):
         return [plain(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
     return None if isinstance(value, float) and value != value else value

@@ -1,8 +1,7 @@
 """The spine: ``Study`` hands out records, models, generated and fresh records and their measures, and keeps findings.
 
-Notebooks, run_all.sh and the figures' command line all go through it. It knows no evidence: whoever judges asks it for
-records and measures, and hands it the findings to keep. Each stage is built when missing (``store.Stage``); what it
-leaves stands in the run's folder and is loaded the next time.
+It knows no evidence: whoever judges asks it for records and measures, and hands it the findings to keep. Each stage is
+built when missing (``store.Stage``); what it leaves stands in the run's folder and is loaded the next time.
 """
 
 import json
@@ -61,23 +60,19 @@ class Study(Dataset):
 
     profile: name or config.Profile; records: folder of recordings, None for the simulated default; stations: target
     stations (list or comma-separated text, a bare code where it is unique); unit: of files that do not state one;
-    folder: where the run leaves its artefacts; split: what is held out (``splits``). Raises ValueError for an unknown
-    profile, station or split, and formats.UnreadableRecord for a folder without readable records.
+    folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``). Raises ValueError for an
+    unknown profile, station or split, and formats.UnreadableRecord for a folder without readable records.
     """
 
     models = MODELS
 
-    # ---- what others keep ----
-
     def keep(self, name, build, load, inputs=(), settings=()):
         """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it.
 
-        It rests on inputs (Stages), the profile and the split by value, further settings, and the code that ``build``
-        names.
+        It rests on inputs (Stages), profile and split by value, further settings, and the code that ``build`` names.
         """
         if name not in self._stages:
-            parts = (self.settings, self._divided, settings)
-            self._stages[name] = self._stage(name, build, load, parts, inputs)
+            self._stages[name] = self._stage(name, build, load, (self.settings, self._divided, settings), inputs)
         return self._stages[name].value
 
     def keep_table(self, name, make, inputs=(), settings=()):
@@ -87,17 +82,10 @@ class Study(Dataset):
     def keep_findings(self, name, make, inputs=()):
         """Table of the findings that ``make()`` gives (rows), kept as ``keep`` does; results.json is their union."""
         known = name in self._stages
-        rows = self.keep(
-            name,
-            lambda folder: store.write_json(folder / FINDINGS, make()),
-            lambda folder: findings.table(json.loads((folder / FINDINGS).read_text())),
-            inputs,
-        )
+        rows = self.keep(name, lambda folder: store.write_json(folder / FINDINGS, make()), _from_json, inputs)
         if not known:
             store.write_json(self.folder / "results.json", self.results)
         return rows
-
-    # ---- models ----
 
     def model(self, name):
         """The trained model ``name``; trained now if it is missing, resumed if its training was interrupted."""
@@ -136,8 +124,6 @@ class Study(Dataset):
         inputs = [self.stage("records")] + ([self.stage("simulated")] if self.records_folder else [])
         return self._stage(f"model-{name}", build, load, (own, training, self._divided), inputs, resumable=True)
 
-    # ---- reconstructed, generated and fresh records ----
-
     def reconstructed(self, name):
         """Training recordings of the targets through model ``name`` and back."""
         return self.stage("reconstructed", name).value
@@ -155,16 +141,11 @@ class Study(Dataset):
     def _generated_stage(self, name, n):
         if name not in RECIPES:
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
-        recipe = RECIPES[name]
-
-        def build(folder):
-            recipe(self, n).save(folder)
-
-        source = "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
+        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
         inputs = [self.stage("model", source) if source in MODELS else self.stage("records")]
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
         settings = (n, self.settings.mixed_records, self._divided)
-        return self._stage(stage, build, settings=settings, inputs=inputs)
+        return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs)
 
     def some(self, which):
         """Records by name: one of RECORDINGS, "reconstructed-MODEL", "fresh-SCENARIOS", or a generator."""
@@ -178,21 +159,20 @@ class Study(Dataset):
         return self.stage(kind, name) if dash else self.stage("generated", which, self.settings.n_generated)
 
     def fresh(self, scenarios):
-        """Fresh truth: records whose law is that of the simulated network, none seen before (simulated default alone).
+        """Fresh truth by the law of the simulated network (simulated default alone), settings.n_fresh // 2 a station.
 
-        scenarios "single": magnitude and distance of training recordings; "mixed": those that mixes of k recordings
-        state. Half of ``settings.n_fresh`` a station each, so that ``settings.n_fresh`` are drawn in all.
+        scenarios: whose magnitudes and distances, "single" of training recordings, "mixed" of mixes of k of them.
         """
         return self.stage("fresh", scenarios).value
 
     def _fresh_stage(self, scenarios):
         def build(folder):
             table = self.generated("control_average").table if scenarios == "mixed" else self.training.table
-            seed, parts = 2 * self.seed + (scenarios == "mixed"), []
+            s, seed, parts = self.settings, 2 * self.seed + (scenarios == "mixed"), []
             for station in self.stations:
-                rows = self.repeated(table[table["station"] == station], self.settings.n_fresh // 2)
-                of = (rows["station"], rows["magnitude"], rows["distance_in_km"])
-                parts.append(simulate.fresh(self.settings.simulation, *of, seed=seed))
+                rows = self.repeated(table[table["station"] == station], s.n_fresh // 2)
+                of = (rows[name] for name in ("station", "magnitude", "distance_in_km"))
+                parts.append(simulate.fresh(s.simulation, *of, seed=seed))
             Records.concatenate(parts).save(folder)
 
         inputs = [self.stage("records")] + ([self.stage_of("control_average")] if scenarios == "mixed" else [])
@@ -201,10 +181,8 @@ class Study(Dataset):
 
     def repeated(self, own, n):
         """``n`` rows of a station's table in random order, each as often as any other, or once more."""
-        generator = np.random.default_rng([self.seed, self.stations.index(own["station"].iloc[0])])
-        return own.iloc[generator.permutation(np.arange(n) % len(own))]
-
-    # ---- measures ----
+        rng = np.random.default_rng([self.seed, self.stations.index(own["station"].iloc[0])])
+        return own.iloc[rng.permutation(np.arange(n) % len(own))]
 
     def measures(self, which):
         """DataFrame of one row a record: measures.IDENTITY and measures.COLUMNS (natural logarithms); see ``some``."""
@@ -227,18 +205,15 @@ class Study(Dataset):
 
     def f0_sample(self, some):
         """findings.Sample of f0 in Hz of Records, or of a name that ``some`` takes, records without an f0 left out."""
-        if isinstance(some, Records):
-            table, values = some.table, self.hvsr(some).f0_in_hz
-        else:
-            table = self.stage("f0", some).value
-            values = table["f0_in_hz"].to_numpy()
+        given = isinstance(some, Records)
+        table = some.table if given else self.stage("f0", some).value
+        values = self.hvsr(some).f0_in_hz if given else table["f0_in_hz"].to_numpy()
         return findings.Sample.of(values, table).take(np.isfinite(values))
 
     def _f0_stage(self, which):
         def make():
             some = self.some(which)
-            f0 = hvsr.hvsr(some, self.settings.hvsr).f0_in_hz
-            return some.table[["station", "event"]].assign(f0_in_hz=f0)
+            return some.table[["station", "event"]].assign(f0_in_hz=hvsr.hvsr(some, self.settings.hvsr).f0_in_hz)
 
         inputs, settings = [self.stage("records"), self.stage_of(which)], (self.settings.hvsr, self._divided)
         return self._stage(f"f0-{which}", _into_csv(make), _from_csv, settings, inputs)
@@ -252,8 +227,6 @@ class Study(Dataset):
     def matrix(self, *groups):
         """Station matrix of (source name, Records or name) pairs; the first is "real"."""
         return metrics.station_matrix({name: self.f0(some) for name, some in groups}, settings=self.settings.f0)
-
-    # ---- results ----
 
     @property
     def results(self):
@@ -275,16 +248,10 @@ class Study(Dataset):
 
     def expect(self, name, value, low, high):
         """Print ``value`` and check it against [low, high]: raises AssertionError on the committed run only."""
-        if not self.is_default:
-            print(f"{name}: {value:.3f} (not checked: bounds are for the simulated default at quick)")
-            return
-        print(f"{name}: {value:.3f}, expected between {low:g} and {high:g}")
-        if not low <= value <= high:
+        unchecked = " (not checked: bounds are for the simulated default at quick)"
+        print(f"{name}: {value:.3f}" + (f", expected between {low:g} and {high:g}" if self.is_default else unchecked))
+        if self.is_default and not low <= value <= high:
             raise AssertionError(f"{name} is {value:.4g}, outside [{low:g}, {high:g}]")
-
-    @property
-    def figures_folder(self):
-        return self.folder / "figures"
 
 
 def with_scenarios(table, recordings):
@@ -306,6 +273,10 @@ def _new(kind, own, training):
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         return kind(own)
+
+
+def _from_json(folder):
+    return findings.table(json.loads((folder / FINDINGS).read_text()))
 
 
 def _into_csv(make):

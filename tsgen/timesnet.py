@@ -1,8 +1,7 @@
 """TimesNet-Gen (arXiv 2512.04694): a record as two-dimensional maps of its own periods, and a latent of every sample.
 
-Shapes: B records, T samples, d = d_model, k = top_k, S stations. The encoder standardises, embeds and runs TimesBlocks
-(Wu et al., ICLR 2023); the latent z (B, T, d) is the last block's output; the decoder is one linear head. Parameter
-names are those of the authors' released checkpoint, so its tensors load as they are.
+Shapes: B records, T samples, d = d_model, k = top_k, S stations. TimesBlocks (Wu et al., ICLR 2023) encode, the latent
+z (B, T, d) being the last one's output; a linear head decodes. Parameters are named as in the released checkpoint.
 """
 
 import pickle
@@ -29,10 +28,7 @@ KINDS = ("latents", "means", "stdev")  # arrays of a station in the released ban
 
 
 class InceptionBlock(nn.Module):
-    """Mean of n_kernels convolutions of sizes 1, 3, … with 'same' padding, computed as one convolution.
-
-    Exact, the kernels being zero-padded; 121 taps instead of 286 at six. Parameters stay per kernel, as released.
-    """
+    """Mean of n_kernels 'same' convolutions of sizes 1, 3, …, computed as one of zero-padded kernels: exact."""
 
     def __init__(self, n_in, n_out, n_kernels):
         super().__init__()
@@ -42,7 +38,7 @@ class InceptionBlock(nn.Module):
             nn.init.zeros_(kernel.bias)
 
     def fused(self):
-        """Weight (out, in, K, K) and bias (out,) of the one convolution."""
+        """Weight (out, in, K, K) and bias (out,) of the one convolution: at six kernels 121 taps instead of 286."""
         n = len(self.kernels)
         weight = sum(F.pad(kernel.weight, (n - 1 - j,) * 4) for j, kernel in enumerate(self.kernels))
         return weight / n, sum(kernel.bias for kernel in self.kernels) / n
@@ -62,8 +58,7 @@ class TimesBlock(nn.Module):
 
     def __init__(self, settings):
         super().__init__()
-        self.top_k = settings.top_k
-        d, d_ff, kernels = settings.d_model, settings.d_ff, settings.n_kernels
+        self.top_k, d, d_ff, kernels = settings.top_k, settings.d_model, settings.d_ff, settings.n_kernels
         first = InceptionBlock(d + settings.n_stations, d_ff, kernels)
         self.conv = nn.Sequential(first, nn.GELU(), InceptionBlock(d_ff, d, kernels))
 
@@ -88,8 +83,7 @@ class TimesBlock(nn.Module):
     def forward(self, x, onehot=None, shared=False):
         """x (B, T, d), onehot (B, S) or None for zeros -> (B, T, d)."""
         periods, weight = self.periods(x, shared)
-        fused = self.conv[0].fused(), self.conv[2].fused()
-        total = x
+        fused, total = (self.conv[0].fused(), self.conv[2].fused()), x
         for period in periods.unique().tolist():  # a repeated period is one branch with both weights: exact
             share = (weight * (periods == period)).sum(1)[:, None, None]  # (B, 1, 1)
             rows = (share[:, 0, 0] > NEGLIGIBLE).nonzero()[:, 0]
@@ -147,12 +141,11 @@ class TimesNetGen(StationModel):
     def encode(self, x, station=None, shared=None):
         """x (B, T, 3) in cm/s² -> z (B, T, d), mean (B, 1, 3), std (B, 1, 3).
 
-        ``station``: long (B,), -1 for none; None is none for all. ``shared``: periods of the batch mean, as published;
-        default in training mode. Otherwise each record is folded at its own periods and gets what it gets alone.
+        ``station``: long (B,), -1 for none; None is none for all. ``shared``: periods of the batch mean, as published
+        (default in training mode), else each record's own, so that it gets what it gets alone.
         """
         self._expect("records", x, 3)
-        onehot = self._onehot(station, x.dtype)
-        standardised, mean, std = standardise(x, 1)
+        onehot, (standardised, mean, std) = self._onehot(station, x.dtype), standardise(x, 1)
         z = self.enc_embedding(standardised)
         for block in self.model:
             z = self.layer_norm(block(z, onehot, self.training if shared is None else shared))
@@ -209,11 +202,10 @@ class TimesNetGen(StationModel):
     def reconstruct(self, records, batch_size=32):
         """Waveforms (n, 3, T) float32 in cm/s²: every record encoded and decoded."""
         with torch.no_grad():
-            parts = [self.decode(*encoded).cpu() for encoded in self._encoded(records, batch_size)]
-        return torch.cat(parts).transpose(1, 2).contiguous().numpy()
+            x = torch.cat([self.decode(*encoded).cpu() for encoded in self._encoded(records, batch_size)])
+        return x.transpose(1, 2).contiguous().numpy()
 
     def _encoded(self, records, batch_size):
-        """Yield (z, mean, std) of one batch after another, in evaluation mode and without gradient."""
         for _, waveforms, station in self.batches(records, batch_size):
             with evaluation(self):
                 encoded = self.encode(waveforms.transpose(1, 2), station)
@@ -231,25 +223,8 @@ def parameter_count(settings):
 def load_released(checkpoint, top_k=2):
     """TimesNetGen with the weights of a released checkpoint; every size is read from the tensors' shapes.
 
-    ``top_k`` is not in the file. Raises ValueError that lists every missing, unexpected and misshapen name, or names
-    the objects that ``weights_only=True`` refuses and what to do about them.
+    ``top_k`` is not in the file. ValueError: what is missing, unexpected or misshapen, or refused by weights_only=True.
     """
-    state = _read_checkpoint(checkpoint)
-    model = TimesNetGen(_sizes(state, top_k))
-    expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    given = {name: tuple(tensor.shape) for name, tensor in state.items() if name != "latent_std"}
-    problems = [f"missing: {n} {shape}" for n, shape in expected.items() if n not in given]
-    problems += [f"unexpected: {n} {shape}" for n, shape in given.items() if n not in expected]
-    both = [n for n in expected if n in given and given[n] != expected[n]]
-    problems += [f"misshapen: {n} is {given[n]}, expected {expected[n]}" for n in both]
-    if problems:
-        raise ValueError(f"{checkpoint} does not fit TimesNet-Gen ({model.settings}):\n  " + "\n  ".join(problems))
-    model.load_state_dict({"latent_std": model.latent_std} | state)
-    return model.eval()
-
-
-def _read_checkpoint(checkpoint):
-    """The dict name -> tensor under ``model_state_dict``."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -262,7 +237,17 @@ def _read_checkpoint(checkpoint):
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"{checkpoint} has no model_state_dict of tensors; it holds: {keys}")
-    return state
+    model = TimesNetGen(_sizes(state, top_k))
+    expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items() if name != "latent_std"}
+    problems = [f"missing: {n} {shape}" for n, shape in expected.items() if n not in given]
+    problems += [f"unexpected: {n} {shape}" for n, shape in given.items() if n not in expected]
+    both = [n for n in expected if n in given and given[n] != expected[n]]
+    problems += [f"misshapen: {n} is {given[n]}, expected {expected[n]}" for n in both]
+    if problems:
+        raise ValueError(f"{checkpoint} does not fit TimesNet-Gen ({model.settings}):\n  " + "\n  ".join(problems))
+    model.load_state_dict({"latent_std": model.latent_std} | state)
+    return model.eval()
 
 
 def _sizes(state, top_k):

@@ -32,24 +32,19 @@ def main(arguments=None):
             raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
         study = Study(**options)
         with processes():
-            if world_size() > 1:
-                _train_together(study, name)
+            if world_size() > 1:  # all train in the folder where the study resumes
+                for turn in (0, 1):  # process 0 prepares the records for the others
+                    if min(rank(), 1) == turn:
+                        study.background, study.training  # noqa: B018 (read, or simulated and kept)
+                    distributed.barrier()
+                stage = study.stage("model", name)
+                if stage.problem() is not None:
+                    stage.build(stage.building)
         if int(os.environ.get("RANK", 0)) == 0:
             study.model(name)  # a run of several processes is finished by now: it is moved into its place
             print(study.history(name).table.to_string(index=False))
     except (ValueError, OSError, TrainingError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
-
-
-def _train_together(study, name):
-    """Train in all processes, in the folder where the study resumes; process 0 prepares the records for the others."""
-    for turn in (0, 1):
-        if min(rank(), 1) == turn:
-            study.background, study.training  # noqa: B018 (read, or simulated and kept)
-        distributed.barrier()
-    stage = study.stage("model", name)
-    if stage.problem() is not None:
-        stage.build(stage.building)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ class History:
 
     @property
     def table(self):
-        """The rows as a DataFrame."""
         return pd.DataFrame(self.rows, columns=COLUMNS)
 
     @staticmethod
@@ -50,11 +49,9 @@ class History:
 
 
 class Phase(NamedTuple):
-    """One phase's data and recipe; ``validation`` is None where every record is trained on."""
-
     number: int
     training: Records
-    validation: Records | None
+    validation: Records | None  # None: every record is trained on
     epochs: int
     learning_rate: float
 
@@ -62,10 +59,9 @@ class Phase(NamedTuple):
 def fit(model, background, targets, settings, folder):
     """Train ``model`` in place and return its History.
 
-    background, targets: Records of phase 0 and of phase 1 (form "released": phase 1 continues on the background; with
-    keeps_background it takes both, where both are simulated or both recorded); settings: TrainingSettings; folder: gets
-    last.pt, best.pt and history.csv. A run of the same model, settings and records that stands there is resumed, or
-    returned if finished; another one is overwritten, which is said. TrainingError: a loss or gradient is not finite.
+    background, targets: Records of phase 0 and 1 (form "released": phase 1 is on the background; keeps_background: on
+    both, where both are simulated or both recorded). folder gets last.pt, best.pt and history.csv; a run of the same
+    model, settings and records there is resumed, another overwritten. TrainingError: a loss or gradient is not finite.
     """
     folder, n_stations = Path(folder), model.settings.n_stations
     model.stations = tuple(targets.stations) if n_stations else ()
@@ -75,7 +71,13 @@ def fit(model, background, targets, settings, folder):
     # what a run depends on, except for the first weights, which are the caller's
     key = {"model": model.name, "model settings": asdict(model.settings), "training settings": asdict(settings)}
     key |= {"background": _fingerprint(background), "targets": _fingerprint(targets)}
-    state, device = _resumable(folder, key), _device()
+    state, device = None, _device()
+    if (folder / "last.pt").exists():
+        state = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
+        if differing := _differences(key, state["key"]):
+            state = None
+            if rank() == 0:
+                print(f"{folder} holds another training ({differing}): starting anew", file=sys.stderr)
     model.to(device)
     begun, history = (state["position"], _put(model, state)) if state else (0, History())
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -113,38 +115,31 @@ class PhaseRun:
 
     def epoch(self, epoch):
         """Train one epoch and return its row of the history."""
-        started, batches, total = time.perf_counter(), self.batches(epoch), 0.0
+        started, total, n = time.perf_counter(), 0.0, len(self.arrays[0])
+        n_batches = math.ceil(n / (size := self.settings.batch_size))
+        if n // n_batches < world_size():
+            raise ValueError(f"{n} records in batches of {size} do not feed {world_size()} processes")
+        generator = torch.Generator().manual_seed(_number(self.settings.seed, self.phase.number, epoch, "order"))
+        batches = torch.tensor_split(torch.randperm(n, generator=generator), n_batches)  # of nearly equal size
         torch.manual_seed(_number(self.settings.seed, self.phase.number, epoch, rank()))
         self.model.train()
         label = f"{self.model.name}, phase {self.phase.number}, epoch {epoch + 1}/{self.phase.epochs}"
         bar = tqdm(batches, desc=label, leave=False, disable=None if rank() == 0 else True)  # None: only in a terminal
         for step, rows in enumerate(bar):
-            total += self.step(rows, (epoch + step / len(batches)) / self.phase.epochs, f"{label}, step {step}")
-        row = [self.phase.number, epoch, self.scheduler.get_last_lr()[0]]
-        row += [_sum_over_processes(total, self.device) / len(self.arrays[0])]
-        row += [self.validate((epoch + 1) / self.phase.epochs), time.perf_counter() - started]
+            total += self.step(rows, (epoch + step / n_batches) / self.phase.epochs, f"{label}, step {step}")
+        losses = _sum_over_processes(total, self.device) / n, self.validate((epoch + 1) / self.phase.epochs)
+        row = self.phase.number, epoch, self.scheduler.get_last_lr()[0], *losses, time.perf_counter() - started
         row = dict(zip(COLUMNS, row, strict=True))
         self.demand_finite(History.judged(row), "validation loss", label)
         self.scheduler.step()
         return row
 
     def demand_finite(self, value, what, where):
-        """Raise TrainingError unless ``value`` is a finite number."""
         if not math.isfinite(value):
             rate = self.scheduler.get_last_lr()[0]
-            raise TrainingError(
-                f"the {what} is not a finite number in {where}, at learning rate {rate:.3g}. Lower it or the gradient "
-                f"clip, or look for records with huge or constant samples; the last good epoch is in {self.folder}"
-            )
-
-    def batches(self, epoch):
-        """Row numbers, one tensor a step: a seeded shuffle in nearly equal parts of at most batch_size records."""
-        n, size = len(self.arrays[0]), self.settings.batch_size
-        n_batches = math.ceil(n / size)
-        if n // n_batches < world_size():
-            raise ValueError(f"{n} records in batches of {size} do not feed {world_size()} processes")
-        generator = torch.Generator().manual_seed(_number(self.settings.seed, self.phase.number, epoch, "order"))
-        return torch.tensor_split(torch.randperm(n, generator=generator), n_batches)
+            failed = f"the {what} is not a finite number in {where}, at learning rate {rate:.3g}"
+            advice = "Lower it or the gradient clip, or look for records with huge or constant samples"
+            raise TrainingError(f"{failed}. {advice}; the last good epoch is in {self.folder}")
 
     def step(self, rows, progress, where):
         """One step on this process's share of ``rows``; returns the loss times its number of records."""
@@ -166,7 +161,6 @@ class PhaseRun:
         return loss(batch, self.phase.number, progress, self.settings)
 
     def validate(self, progress):
-        """Mean loss in evaluation mode over the records set aside, NaN where there are none."""
         if self.validation is None:
             return math.nan
         n, total = len(self.validation[0]), 0.0
@@ -187,10 +181,8 @@ def _phases(background, targets, settings):
         second = training, validation
     elif settings.keeps_background and set(background.table["kind"]) == set(targets.table["kind"]):
         second = Records.concatenate([training, targets]), None  # simulated ones may serve recorded stations: not kept
-    return [
-        Phase(0, training, validation, settings.epochs_phase_0, settings.learning_rate_phase_0),
-        Phase(1, *second, settings.epochs_phase_1, settings.learning_rate_phase_1),
-    ]
+    first = Phase(0, training, validation, settings.epochs_phase_0, settings.learning_rate_phase_0)
+    return [first, Phase(1, *second, settings.epochs_phase_1, settings.learning_rate_phase_1)]
 
 
 def load(model, folder, which="last"):
@@ -206,7 +198,6 @@ def load(model, folder, which="last"):
 
 
 def _put(model, state):
-    """Give the model a checkpoint's weights and stations; returns its History."""
     model.load_state_dict(state["model"])
     model.stations = tuple(state["stations"])
     return History(state["history"])
@@ -223,17 +214,6 @@ def _save(folder, model, run, key, position, history):
     write_atomically(folder / "history.csv", lambda temporary: history.table.to_csv(temporary, index=False))
 
 
-def _resumable(folder, key):
-    """The state of last.pt if it is of this very run, else None; another run is announced."""
-    if not (folder / "last.pt").exists():
-        return None
-    state = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
-    differing = _differences(key, state["key"])
-    if differing and rank() == 0:
-        print(f"{folder} holds another training ({differing}): starting anew", file=sys.stderr)
-    return None if differing else state
-
-
 def _fingerprint(records):
     digest = hashlib.blake2b("|".join(records.table["station"]).encode(), digest_size=8)
     for part in records.batches(1000):  # a memory map is read piece by piece
@@ -242,8 +222,7 @@ def _fingerprint(records):
 
 
 def _differences(here, there):
-    """One clause a name whose value differs, "" where none does."""
-    clauses = []
+    clauses = []  # one a name whose value differs
     for name, value in here.items():
         other = there.get(name)
         if value != other:
@@ -253,17 +232,14 @@ def _differences(here, there):
 
 
 def _number(*parts):
-    """A seed below 2⁶³ that follows from ``parts`` alone."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()) >> 1  # a seed below 2⁶³
 
 
 def rank():
-    """Number of this process, 0 in a run of one."""
     return distributed.get_rank() if joined() else 0
 
 
 def world_size():
-    """Number of processes that share each batch."""
     return distributed.get_world_size() if joined() else 1
 
 

@@ -5,10 +5,8 @@ from tsgen.study import JUDGED
 
 
 def everything(study):
-    """All findings of a run, built where missing: a table (``findings.table``).
-
-    Scores need two stations, scenarios magnitudes and distances; what a run's records do not have is left out.
-    """
+    """All findings of a run, built where missing: a table (``findings.table``). Scores need two stations, scenarios
+    magnitudes and distances; what a run's records do not have is left out."""
     scores.stations(study)
     scores.recordings(study)
     scores.gaps(study)

@@ -24,7 +24,7 @@ class KeptLatents:
     """A model whose latents are computed once a station, for many mixes of the same records."""
 
     def __init__(self, model):
-        self.model, self.name, self._kept = model, model.name, {}
+        self.model, self.name, self.decode, self._kept = model, model.name, model.decode, {}
 
     @torch.no_grad()
     def encode_records(self, records):
@@ -32,9 +32,6 @@ class KeptLatents:
         if station not in self._kept:
             self._kept[station] = self.model.encode_records(records)
         return self._kept[station]
-
-    def decode(self, z, mean, std):
-        return self.model.decode(z, mean, std)
 
 
 @torch.no_grad()
@@ -50,11 +47,9 @@ def covariances(model, records):
 
 
 def ln_loss(found, squares, weights):
-    """ln of the root mean variance of standardised mixes over that of single records: an Estimate.
-
-    found: ``covariances``; squares: mean of Σw², a number or one a station; weights: how often each record counts,
-    (draws, n) a station; components and stations are pooled. A pair of draws of one record counts not: no mix holds it.
-    """
+    """ln of the root mean variance of standardised mixes over that of single records: an Estimate. found:
+    ``covariances``; squares: mean of Σw², a number or one a station; weights: how often each record counts, (draws, n)
+    a station; components and stations are pooled. A pair of draws of one record counts not: no mix holds it."""
     mixed, single = 0.0, 0.0
     for covariance, s, times in zip(found, np.broadcast_to(squares, len(found)), weights, strict=True):
         matrix, n = covariance.mean(axis=0), times.sum(axis=1)
@@ -74,11 +69,8 @@ def _weights(records, seed):
 
 
 def mean_square(form, k, n):
-    """Mean of Σw² of mixes of k of n records, one of ``FORMS``; k is at most n, but with replacement.
-
-    Without replacement 1/k; with it 1/k + (k - 1)/(kn), since repeats add up; Dirichlet weights of concentration 1
-    2/(k + 1). ValueError for another form.
-    """
+    """Mean of Σw² of mixes of k of n records, one of ``FORMS`` (else ValueError). Without replacement 1/k, k at most n;
+    with it 1/k + (k - 1)/(kn), since repeats add up; Dirichlet weights of concentration 1 2/(k + 1)."""
     if form not in FORMS:
         raise ValueError(f"unknown form {form!r}; known: {', '.join(FORMS)}")
     if form == "with replacement":
@@ -89,9 +81,7 @@ def mean_square(form, k, n):
 
 def losses(model, records, k, seed=0):
     """{form: (Estimate, theory)} of FORMS: what mixes of k records lose in ln std against single records.
-
-    Energy-preserving weights divide the std by the root of Σw², so their theory is 0.
-    """
+    Energy-preserving weights divide the std by the root of Σw², so their theory is 0."""
     found, weights = covariances(model, records), _weights(records, seed)
     rows = {}
     for form in FORMS:
@@ -107,11 +97,10 @@ def averaging(study, name):
     score, loss and ln D5-95; how long ten last against one, and how far the score moves at most."""
 
     def build():
-        model, k = study.mixer(name), study.settings.mixed_records
-        rows, n = [], len(study.training)
+        model, k, n = study.mixer(name), study.settings.mixed_records, len(study.training)
         traces = [np.trace(c, axis1=1, axis2=2).mean() / c.shape[1] for c in covariances(model, study.training)]
         single = float(0.5 * np.log(np.mean(traces)))  # 0 but for what the decoder loses
-        rows.append(finding(name, "", "ln std", "single record", single, n))
+        rows = [finding(name, "", "ln std", "single record", single, n)]
         for form, (estimate, theory) in losses(model, study.training, k, study.seed).items():
             rows.append(finding(name, "", "ln std", "loss", estimate, n, set=form))
             rows.append(finding("theory", "", "ln std", f"loss of {name}", theory, set=form))
@@ -124,11 +113,10 @@ def averaging(study, name):
 
 
 def _sweep(study, name, model):
-    s, rows, first = study.settings, [], None
+    s, rows, score_draws, first = study.settings, [], [], None
     kept, found = KeptLatents(model), covariances(model, study.training)
     weights = _weights(study.training, study.seed)
     recorded, real = Sample.of(study.measures("training")["d5_95"], study.training.table), study.f0_sample("held_out")
-    moves = []
     for k in KS:
         squares = np.array([mean_square("without replacement", k, c.shape[1]) for c in found])
         mixed = generate.mix(kept, study.training, s.n_generated, k, seed=study.seed)
@@ -140,21 +128,16 @@ def _sweep(study, name, model):
         rows.append(finding(name, "", "ln std", "loss", ln_loss(found, squares, weights), **of))
         rows.append(finding("theory", "", "ln std", f"loss of {name}", 0.5 * np.log(squares.mean()), set=of["set"]))
         rows.append(finding(name, "training", "d5_95", "median", longer, n_against=len(recorded.values), **of))
-        drawn = None
         if len(study.stations) > 1:
             times = event_weights(real, f0, n_draws=N_DRAWS, seed=study.seed)
-            drawn = metrics.drawn_scores(real, f0, times, study.stations, s.f0)
-            score = interval(drawn, centred=True)
+            score_draws.append(metrics.drawn_scores(real, f0, times, study.stations, s.f0))
             of |= {"protocol": "held_out", "n_against": len(real.values)}
-            rows.append(finding(name, "held_out", "score", "S × S", score, **of))
-        first = first or (duration, drawn)
-        if k > 1 and drawn is not None:
-            moves.append(drawn - first[1])
+            rows.append(finding(name, "held_out", "score", "S × S", interval(score_draws[-1], centred=True), **of))
+        first = first or duration
     of = {"n": len(mixed), "set": f"k = {KS[-1]}"}
-    grown = findings.difference("median", duration, first[0], by_station=True, n_draws=N_DRAWS, seed=study.seed)
+    grown = findings.difference("median", duration, first, by_station=True, n_draws=N_DRAWS, seed=study.seed)
     rows.append(finding(name, "k = 1", "d5_95", "median", grown, **of))
-    if moves:
-        moves = np.array(moves)
-        farthest = interval(np.abs(moves).max(axis=0), centred=True)
+    if score_draws:
+        farthest = interval(np.abs(np.array(score_draws[1:]) - score_draws[0]).max(axis=0), centred=True)
         rows.append(finding(name, "k = 1", "score", "S × S, farthest", farthest, **of))
     return rows

@@ -27,7 +27,8 @@ def references(study, name):
 
 def bias(study, name):
     """Findings on a generator, or on "training": median and spread of each of measures.COLUMNS against each reference,
-    the farthest of the response spectrum's periods, and the interperiod correlation."""
+    the farthest of the response spectrum's periods; the interperiod correlation of ln residuals less the reference's,
+    and what two sets of one law show at such sizes."""
     against = references(study, name)
     names = ["training", "held_out", name, *against.values()]
     inputs = [study.stage("measured", each) for each in dict.fromkeys(names)]
@@ -43,41 +44,24 @@ def bias(study, name):
             compared = findings.compare(ours, theirs, frame, reference, n_draws=N_DRAWS, seed=study.seed)
             rows += findings.tell(name, of, compared, keys_of)
             rows += findings.pooled(name, of, compared, SPECTRAL, "psa", theirs, reference, study.seed)
-        return rows + _correlation(study, name, scaling_from, frame, frames)
+        of = reference_of(study)
+        sides = [frame, frames[of]]
+        if residuals.known_scenarios(scaling_from, *sides):
+            left = residuals.given_scenario(SPECTRAL, scaling_from, *sides)
+            samples = map(Sample.of, left, sides)
+            estimates = residuals.correlation_difference(*samples, n_draws=N_DRAWS // 2, seed=study.seed)
+            for part, estimate in zip(("mean absolute difference", "if of one law"), estimates, strict=True):
+                rows.append(finding(name, of, "correlation of periods", part, estimate, *map(len, sides)))
+        return rows
 
     return study.keep_findings(f"bias-{name}", build, inputs)
 
 
-def _correlation(study, name, scaling_from, frame, frames):
-    """Interperiod correlation of ln residuals less the reference's, and what two sets of one law show at such sizes."""
-    against = "fresh" if "fresh" in frames else "held_out"
-    reference = frames[against]
-    if not residuals.known_scenarios(scaling_from, frame, reference):
-        return []
-    sides = zip(residuals.given_scenario(SPECTRAL, scaling_from, frame, reference), (frame, reference), strict=True)
-    samples = [Sample.of(values, some) for values, some in sides]
-    estimates = residuals.correlation_difference(*samples, n_draws=N_DRAWS // 2, seed=study.seed)
-    of = {"n": len(frame), "n_against": len(reference)}
-    parts = zip(("mean absolute difference", "if of one law"), estimates, strict=True)
-    return [finding(name, against, "correlation of periods", part, estimate, **of) for part, estimate in parts]
-
-
 # ---- tables ----
 
-WORDS = {
-    "rms": "RMS",
-    "pga": "PGA",
-    "pgv": "PGV",
-    "arias": "Arias intensity",
-    "cav": "CAV",
-    "d5_75": "D5-75",
-    "d5_95": "D5-95",
-    "psa": "PSA",
-    "drift": "drift after double integration",
-    "quiet": "quiet before P",
-    "p_lead": "lead of P (s)",
-    "vertical": "vertical over horizontal",
-}
+WORDS = {"rms": "RMS", "pga": "PGA", "pgv": "PGV", "arias": "Arias intensity", "cav": "CAV"}
+WORDS |= {"d5_75": "D5-75", "d5_95": "D5-95", "psa": "PSA", "drift": "drift after double integration"}
+WORDS |= {"quiet": "quiet before P", "p_lead": "lead of P (s)", "vertical": "vertical over horizontal"}
 
 
 def reference_of(study):
@@ -89,7 +73,6 @@ def bias_table(study, names, measures=(*LED, *SANITY), statistics=("median", "sp
     """DataFrame of text, measures by generator: bias and spread with the sign of the verdict (fresh truth alone)."""
     rows = pd.concat([bias(study, name) for name in names])
     rows = findings.select(rows, against=reference_of(study), measure=tuple(measures), statistic=tuple(statistics))
-    signed = findings.BOUNDS if study.kind == "simulated" else None
+    bounds = {"bias": findings.MEDIAN_BOUND} | findings.BOUNDS if study.kind == "simulated" else None
     rows = rows.assign(measure=rows["measure"].map(WORDS), statistic=rows["statistic"].replace({"median": "bias"}))
-    signed = signed and {"bias": findings.MEDIAN_BOUND} | signed
-    return findings.pivot(rows, ["measure", "statistic"], "subject", bounds=signed)
+    return findings.pivot(rows, ["measure", "statistic"], "subject", bounds=bounds)

@@ -20,13 +20,11 @@ MEASURES = ("largest_correlation", "r2", "active_records")
 
 
 def largest_correlation(records, training):
-    """Largest normalised cross-correlation with any training record of the station, over all lags.
+    """Largest normalised cross-correlation with any training record of the station: a DataFrame of one row a record.
 
-    Over the three components together: |sum over components and time of x(t + lag) y(t)| / 3, where each component
-    of x and y has energy 1; 1 for a copy, shifted or turned upside down. Returns a DataFrame of one row a record:
-    largest_correlation, training_row (row in ``training``), lag_in_s (positive where the record comes later).
-    ValueError for another rate, length or station than the training records have.
-    """
+    Columns: largest_correlation, the largest over all lags of |sum over components and time of x(t + lag) y(t)| / 3,
+    each component of x and y with energy 1 (1 for a copy, shifted or upside down); training_row; lag_in_s (positive
+    where the record comes later). ValueError for another rate, length or station than the training records have."""
     largest, which, lag = np.empty(len(records)), *np.empty((2, len(records)), int)
     n, n_fft = records.n_samples, fft.next_fast_len(2 * records.n_samples - 1, real=True)
     for rows, places in _by_station(records, training):
@@ -40,15 +38,13 @@ def largest_correlation(records, training):
 
 
 def regression(records, training):
-    """Non-negative least squares of each record on the training records of its station, without lag.
+    """Non-negative least squares of each record on those of its station, without lag: r2, active_records, n_training.
 
     Each component is fitted by itself, since a mean of standardised records weighs a record differently in each; R²
-    is over the three together, a record's weight the mean of its three. A weight is active beyond ACTIVE_ERRORS times
-    what chance gives: an unrelated remainder of energy e meets a record of the station with a standard deviation of
-    sqrt(e) times the root mean square correlation between two of the station's records. Returns a DataFrame of one row
-    a record: r2, active_records, n_training. R² of an unrelated record grows with n_training, so it is compared with
-    that of held-out recordings. ValueError as ``largest_correlation``.
-    """
+    is over the three together (it grows with n_training, so held-out recordings show what is normal), a record's weight
+    the mean of its three. A weight is active beyond ACTIVE_ERRORS times what chance gives: an unrelated remainder of
+    energy e meets a record with a standard deviation of sqrt(e) times the root mean square correlation between two
+    records of the station. Returns a DataFrame of one row a record. ValueError as ``largest_correlation``."""
     r2, active, n_training = np.empty(len(records)), *np.empty((2, len(records)), int)
     for rows, places in _by_station(records, training):
         known = _unit(training.take(places)).swapaxes(0, 1)  # (3, m, t)
@@ -72,10 +68,8 @@ def memorisation(records, training):
 
 
 def memory(study, which):
-    """``memorisation`` of records by name (see ``Study.some``), with station and event; built once.
-
-    Of "fresh-single" as many a station as a generator makes: fresh truth judged as if it were generated.
-    """
+    """``memorisation`` of records by name (see ``Study.some``), with station and event; built once. Of "fresh-single"
+    as many a station as a generator makes: fresh truth judged as if it were generated."""
 
     def make():
         some = study.some(which)
@@ -98,9 +92,8 @@ def copying(study, name):
         for measure in MEASURES:
             samples = [Sample.of(side[measure], side) for side in sides]
             difference = findings.difference("median", *samples, n_draws=N_DRAWS, seed=study.seed)
-            n, n_against = map(len, sides)
-            rows.append(finding(subject, "held_out", measure, "median", difference, n, n_against))
-            rows.append(finding(subject, "", measure, "level", float(np.median(samples[0].values)), n))
+            rows.append(finding(subject, "held_out", measure, "median", difference, *map(len, sides)))
+            rows.append(finding(subject, "", measure, "level", float(np.median(samples[0].values)), len(sides[0])))
         return rows
 
     return study.keep_findings(f"copying-{name}", build, inputs)

@@ -20,10 +20,8 @@ SLOPES = ("pga", *(SPECTRAL[i] for i in (3, 8, 11, 14, 19)))  # PSA at 0.09, 0.2
 N_DRAWS = 400
 N_UNSEEN = 20  # stations that no model has seen
 REFERENCE_MAGNITUDE, REFERENCE_DISTANCE_IN_KM = 5.5, 30.0  # of the two sweeps: the middle of the training records
-SWEPT = {
-    "magnitude": np.arange(4.0, 7.51, 0.5),
-    "distance_in_km": np.array([8.0, 12.0, 18.0, 30.0, 45.0, 70.0, 110.0, 160.0]),
-}
+SWEPT = {"magnitude": np.arange(4.0, 7.51, 0.5)}
+SWEPT |= {"distance_in_km": np.array([8.0, 12.0, 18.0, 30.0, 45.0, 70.0, 110.0, 160.0])}
 DEPTH_IN_KM = 8.0  # of the sweeps: shallower than any of their distances
 GRID_HALF_WIDTH_IN_KM, GRID_POINTS, GRID_DEPTH_IN_KM, GRID_MAGNITUDE, GRID_REPEATS = 60.0, 9, 10.0, 6.5, 4
 GRID_FREQUENCIES_IN_HZ = (1.0, 3.0, 10.0)
@@ -34,17 +32,18 @@ PLAIN_VS30 = 400.0  # m/s, where none is known
 
 
 def scenarios(study, which):
-    """DataFrame of SCENARIO, one row a record to generate.
-
-    which: "training" (scenarios of the training records, settings.n_fresh / 4 a station), "held_out" (those of the
-    held-out recordings, several times), "unseen" (training scenarios at stations that no model has seen), "sweep"
-    (magnitudes at one distance, then distances at one magnitude, at the first target station).
-    """
+    """DataFrame of SCENARIO, one row a record to generate. which: "training" (scenarios of the training records,
+    settings.n_fresh / 4 a station), "held_out" (those of the held-out recordings, several times), "unseen" (training
+    scenarios at stations that no model has seen), "sweep" (SWEPT, at the first target station)."""
     s = study.settings
     if which == "held_out":
         return known(study.held_out.table).loc[lambda t: t.index.repeat(max(1, s.n_generated // 10))]
     if which == "sweep":
-        return _sweep(study).loc[lambda t: t.index.repeat(max(4, s.n_generated // 2))]
+        rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
+        rows = rows.fillna({"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM})
+        rows["depth_in_km"] = np.minimum(DEPTH_IN_KM, 0.8 * rows["distance_in_km"])
+        rows = rows.assign(station=study.stations[0], vs30_in_m_per_s=vs30_of(study, study.stations[0]))[SCENARIO]
+        return rows.loc[rows.index.repeat(max(4, s.n_generated // 2))]
     own = known(study.training.table)
     parts = [study.repeated(own[own["station"] == name], s.n_fresh // 4) for name in own["station"].unique()]
     if which == "training":
@@ -69,14 +68,6 @@ def possible(study):
     """Whether there is a record with magnitude and distance to train on, and one to compare with."""
     tables = (some.table.reindex(columns=NEEDED) for some in (study.training, study.held_out))
     return all(np.isfinite(table.to_numpy(float)).all(axis=1).any() for table in tables)
-
-
-def _sweep(study):
-    rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
-    rows = rows.fillna({"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM})
-    rows["depth_in_km"] = np.minimum(DEPTH_IN_KM, 0.8 * rows["distance_in_km"])
-    station = study.stations[0]
-    return rows.assign(station=station, vs30_in_m_per_s=vs30_of(study, station))[SCENARIO]
 
 
 def one_scenario(study, magnitude, distance_in_km):
@@ -119,18 +110,14 @@ def truth(study, rows, seed_offset=2):
 
 
 def frame(study, which, of="generated"):
-    """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS, p_onset and s_onset in s; built once.
-
-    which: see ``scenarios``; of: "generated" or "truth".
-    """
+    """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS, p_onset and s_onset in s; built once. which:
+    see ``scenarios``; of: "generated" or "truth"."""
 
     def make():
-        rows = scenarios(study, which)
-        some = generated(study, rows) if of == "generated" else truth(study, rows)
+        some = (generated if of == "generated" else truth)(study, scenarios(study, which))
         values = measures.measures(some, study.settings.window.before_p_in_s)
         values[["p_onset", "s_onset"]] = intensity.onsets(some)
-        table = some.table[measures.IDENTITY].reset_index(drop=True)
-        return pd.concat([table, values], axis=1)
+        return pd.concat([some.table[measures.IDENTITY].reset_index(drop=True), values], axis=1)
 
     inputs = [study.stage("records")] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
     return study.keep_table(f"scenario-{which}-{of}", make, inputs)
@@ -138,10 +125,8 @@ def frame(study, which, of="generated"):
 
 def sites(study):
     """Sites around an earthquake: SCENARIO, and east_in_km and north_in_km of its epicentre, and the median Fourier
-    amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz"; built once.
-
-    Each has the Vs30 of the nearest station with a known one, the epicentre being amid the target stations.
-    """
+    amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz"; built once. Each has the Vs30 of
+    the nearest station with a known one, the epicentre being amid the target stations."""
 
     def make():
         table = study.records.table.drop_duplicates("station")
@@ -167,16 +152,14 @@ def sites(study):
 
 def moved(study, sweep, columns):
     """(place on a sweep, value) of the first target station's held-out recordings, moved to the sweep's scenario by the
-    training recordings' own scaling: the mean of columns of the measures. Two empty arrays where none is known.
-    """
+    training recordings' own scaling: the mean of columns of the measures. Two empty arrays where none is known."""
     training, held_out = (study.measures(which).dropna(subset=NEEDED) for which in ("training", "held_out"))
     known, own = training[columns].mean(axis=1), held_out[held_out["station"] == study.stations[0]]
     if not np.isfinite(known).any():
         return np.array([]), np.array([])
     of_magnitude, of_distance = residuals.Scaling.fit(known.to_numpy()[:, None], training).coefficients[-2:, 0]
-    by_distance = of_distance * np.log(REFERENCE_DISTANCE_IN_KM / own["distance_in_km"])
-    by_magnitude = of_magnitude * (REFERENCE_MAGNITUDE - own["magnitude"])
-    shift = by_distance if sweep == "magnitude" else by_magnitude
+    shift = of_distance * np.log(REFERENCE_DISTANCE_IN_KM / own["distance_in_km"])
+    shift = shift if sweep == "magnitude" else of_magnitude * (REFERENCE_MAGNITUDE - own["magnitude"])
     return own[sweep].to_numpy(), np.exp(own[columns].mean(axis=1) + shift).to_numpy()
 
 
@@ -185,44 +168,33 @@ def expected(study, sweep, period_in_s):
     vs30 = vs30_of(study, study.stations[0])
     at = {"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM}
     x = {"magnitude": np.linspace(*ground_motion.MAGNITUDES, 13), "distance_in_km": np.geomspace(9.0, 160.0, 13)}[sweep]
-    at[sweep], found = x, {}
+    at[sweep] = x
     near = ground_motion.joyner_boore(at["distance_in_km"], DEPTH_IN_KM)
     site = (vs30 if np.isfinite(vs30) else PLAIN_VS30, [period_in_s], "turkey", DEPTH_IN_KM)
-    for model in ground_motion.MODELS:
-        median, ln_std = ground_motion.prediction(model, at["magnitude"], near, *site)
-        found[model] = x, median[:, 0], ln_std[:, 0]
-    return found
+    predicted = {model: ground_motion.prediction(model, at["magnitude"], near, *site) for model in ground_motion.MODELS}
+    return {model: (x, median[:, 0], ln_std[:, 0]) for model, (median, ln_std) in predicted.items()}
 
 
 # ---- generated against reference ----
 
 
 def pairs(study):
-    """{against: (frame of generated records, frame of the reference, subject)} at the same scenarios.
-
-    "held_out"; on the simulated default first "fresh", and "recorded": the recordings that CGM-GM learned from against
-    fresh truth, so what a generator that followed them exactly would be off by.
-    """
-    held_out = study.measures("held_out").dropna(subset=NEEDED)
-    if study.kind != "simulated":
-        return {"held_out": (frame(study, "held_out"), held_out)}
-    return {"fresh": (frame(study, "training"), study.measures("fresh-single"))} | {
-        "held_out": (frame(study, "held_out"), held_out)
-    }
+    """{against: (frame of generated records, of the reference)} at the same scenarios: "fresh" first, where simulated,
+    and "held_out"."""
+    simulated = study.kind == "simulated"
+    fresh = {"fresh": (frame(study, "training"), study.measures("fresh-single"))} if simulated else {}
+    return fresh | {"held_out": (frame(study, "held_out"), study.measures("held_out").dropna(subset=NEEDED))}
 
 
 def scenario(study):
     """Findings of notebook 08 (protocol "scenario"): medians and spreads of JUDGED and slopes of SLOPES, against fresh
-    truth at the training records' scenarios and against held-out recordings at theirs; by station; of the recordings
-    that CGM-GM learned from ("training", slopes with the background) against fresh truth; at stations no model has
-    seen (protocol "unseen", interval over stations); beyond what training reached (``set``); onsets.
-
-    Recorded stations have "held_out" alone. A part without enough records is left out.
-    """
+    truth at the training records' scenarios and against held-out recordings at theirs (recorded stations: these alone);
+    by station; of the recordings that CGM-GM learned from ("training", slopes with the background) against fresh truth;
+    at stations no model has seen (protocol "unseen", interval over stations); beyond what training reached (``set``);
+    onsets. A part without enough records is left out."""
     simulated = study.kind == "simulated"
-    inputs = [study.stage("model", GENERATOR), study.stage("measured", "training"), study.stage("measured", "held_out")]
-    if simulated:
-        inputs += [study.stage("measured", which) for which in ("background", "fresh-single")]
+    names = ("training", "held_out", *(("background", "fresh-single") if simulated else ()))
+    inputs = [study.stage("model", GENERATOR), *(study.stage("measured", which) for which in names)]
 
     def build():
         rows = []
@@ -235,12 +207,7 @@ def scenario(study):
             rows += _against(study, "training", "fresh", own, fresh, learned)
             rows += _by_station(study, "training", "fresh", (own, fresh))
             sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
-            sides = [side.assign(event=side["station"]) for side in sides]
-            compared, left = compare(study, *sides)
-            rows += findings.tell(GENERATOR, "fresh", compared, keys_of, protocol="unseen")
-            rows += findings.pooled(
-                GENERATOR, "fresh", compared, SPECTRAL, "psa", left, sides[1], study.seed, protocol="unseen"
-            )
+            rows += _medians(study, GENERATOR, "fresh", *(s.assign(event=s["station"]) for s in sides), "unseen")
             rows += _beyond(study) + _onsets(study)
         return rows
 
@@ -254,13 +221,17 @@ def compare(study, ours, theirs):
     return findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed), left[1]
 
 
-def _against(study, subject, against, ours, theirs, slopes_of=None):
+def _medians(study, subject, against, ours, theirs, protocol):
     compared, left = compare(study, ours, theirs)
-    of = {"protocol": "scenario"}
-    rows = findings.tell(subject, against, compared, keys_of, **of)
-    rows += findings.pooled(subject, against, compared, SPECTRAL, "psa", left, theirs, study.seed, **of)
+    rows = findings.tell(subject, against, compared, keys_of, protocol=protocol)
+    pooled = SPECTRAL, "psa", left, theirs, study.seed
+    return rows + findings.pooled(subject, against, compared, *pooled, protocol=protocol)
+
+
+def _against(study, subject, against, ours, theirs, slopes_of=None):
+    rows = _medians(study, subject, against, ours, theirs, "scenario")
     trends = residuals.trends(SLOPES, ours if slopes_of is None else slopes_of, theirs, N_DRAWS, study.seed)
-    return rows + findings.tell(subject, against, trends, keys_of, **of)
+    return rows + findings.tell(subject, against, trends, keys_of, protocol="scenario")
 
 
 def _by_station(study, subject, against, pair):
@@ -310,10 +281,8 @@ def s_less_p_per_km():
 
 
 def bins(study, name):
-    """(mean difference, its standard error, number generated) (magnitude, distance), and the edges of both.
-
-    ln of generated less reference given magnitude, distance and station, averaged within bins of both.
-    """
+    """(mean difference, its standard error, number generated) (magnitude, distance), and the edges of both. ln of
+    generated less reference given magnitude, distance and station, averaged within bins of both."""
     sides = next(iter(pairs(study).values()))
     edges = [np.quantile(sides[0][column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
     mean, variance, count = np.zeros((3, 2, 4, 4))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tsgen import findings, generate, hvsr, metrics
-from tsgen.findings import Sample, finding, interval
+from tsgen.findings import finding, interval
 from tsgen.study import JUDGED, MODELS
 
 N_DRAWS = 400  # of each bootstrap over events: the 5 % point of 400 is good to a fortieth of the interval's width
@@ -19,21 +19,19 @@ GAPS = (("timesnet", "control_average"), ("timesnet", "control_bootstrap"), ("ti
 def scores(study, name):
     """Findings on generator ``name``: S × S by protocol with chance, 2S × 2S, 3S × 3S; own station less the others."""
     inputs = [study.stage("f0", which) for which in ("targets", "training", "held_out", name)]
-    if name in MODELS:
-        inputs.append(study.stage("f0", f"reconstructed-{name}"))
+    inputs += [study.stage("f0", f"reconstructed-{name}")] if name in MODELS else []
     return study.keep_findings(f"scores-{name}", lambda: _scores(study, name) + _own_station(study, name), inputs)
 
 
 def _scores(study, name):
-    rows = []
     if len(study.stations) < 2:
-        return rows
-    fake, repeat = study.f0_sample(name), {"settings": study.settings.f0}
+        return []
+    s, fake, rows = study.settings, study.f0_sample(name), []
     for protocol, against in PROTOCOLS.items():
         real = study.f0_sample(against)
         of = {"protocol": protocol, "n": len(fake.values), "n_against": len(real.values)}
         score = interval(_drawn_scores(study, real, fake), centred=True)
-        chance = metrics.chance(study.f0(against), study.f0(name), study.settings.n_halves, study.seed, **repeat)
+        chance = metrics.chance(study.f0(against), study.f0(name), s.n_halves, study.seed, s.f0)
         above = findings.Estimate(score.value - chance.value, score.low - chance.high, score.high - chance.low, score.n)
         for statistic, estimate in (("S × S", score), ("S × S, chance", chance), ("S × S less chance", above)):
             rows.append(finding(name, against, "score", statistic, estimate, **of))
@@ -64,8 +62,7 @@ def _own_station(study, name):
     cells = metrics.drawn_matrices(real, fake, weights, study.stations, study.settings.f0)  # (draws, S, S)
     own = np.diagonal(cells, axis1=1, axis2=2)
     others = (cells.sum(axis=1) - own) / max(1, len(study.stations) - 1)
-    rows, ratios, nulls = [], [], []
-    recorded = study.f0_sample("targets")
+    rows, ratios, nulls, recorded = [], [], [], study.f0_sample("targets")
     for i, station in enumerate(study.stations):
         sides = [sample.take(sample.station == station) for sample in (fake, real)]
         of = {"station": station, "n": len(sides[0].values), "n_against": len(sides[1].values)}
@@ -75,16 +72,15 @@ def _own_station(study, name):
                 rows.append(finding(name, "held_out", "similarity", statistic, value, **of))
         if not all(len(side.values) for side in sides):
             continue
-        ln = [Sample(np.log(side.values), side.event, side.station) for side in sides]
-        drawn = [
-            findings.drawn_median(s.values, w[:, k == station])
-            for s, w, k in ((ln[0], weights[1], fake.station), (ln[1], weights[0], real.station))
-        ]
-        estimate = interval(drawn[0] - drawn[1])
-        rows.append(finding(name, "held_out", "f0", "median", estimate, **of))
+        times = weights[1][:, fake.station == station], weights[0][:, real.station == station]
+        medians = (findings.drawn_median(np.log(side.values), w) for side, w in zip(sides, times, strict=True))
+        drawn = np.subtract(*medians)
+        rows.append(finding(name, "held_out", "f0", "median", interval(drawn), **of))
         rows.append(finding(name, "", "f0", "level", float(np.median(sides[0].values)), station=station, n=of["n"]))
-        ratios.append({"column": station, "statistic": "median", "estimate": estimate, "drawn": drawn[0] - drawn[1]})
-        nulls.append(_same_law(np.log(recorded.values[recorded.station == station]), of, study.seed))
+        ratios.append({"column": station, "statistic": "median", "estimate": interval(drawn), "drawn": drawn})
+        rng, truth = np.random.default_rng(study.seed), np.log(recorded.values[recorded.station == station])
+        same_law = (np.median(rng.choice(truth, (N_DRAWS, of[n])), axis=1) for n in ("n", "n_against"))
+        nulls.append(np.subtract(*same_law))  # medians of two sets of the sizes compared, of one law
     if len(study.stations) > 1:
         least = interval((own - others).min(axis=1), centred=True)
         rows.append(finding(name, "held_out", "similarity", "own less others, least station", least))
@@ -94,13 +90,6 @@ def _own_station(study, name):
         rows.append(finding(name, "held_out", "f0", "median, farthest station", pooled))
         rows.append(finding(name, "held_out", "f0", "median, farthest station, beyond truth's", beyond))
     return rows
-
-
-def _same_law(values, of, seed):
-    """Differences (draws,) of the medians of two sets of the sizes compared, both drawn from ``values``."""
-    rng = np.random.default_rng(seed)
-    sides = (np.median(rng.choice(values, (N_DRAWS, of[n])), axis=1) for n in ("n", "n_against"))
-    return np.subtract(*sides)
 
 
 def recordings(study):
@@ -163,15 +152,13 @@ def gaps(study):
 
 def _shuffled(study):
     s, rng = study.settings, np.random.default_rng(study.seed)
-    real, own = study.f0("held_out"), study.f0("training")
+    real, own, drawn = study.f0("held_out"), study.f0("training"), []
     pool, ends = np.concatenate(list(own.values())), np.cumsum([len(values) for values in own.values()])[:-1]
-    drawn = []
     for _ in range(s.n_halves):
         wrong = dict(zip(own, np.split(rng.permutation(pool), ends), strict=True))
         fake = {station: rng.choice(values, s.n_generated) for station, values in wrong.items()}
         drawn.append(metrics.s_by_s(real, fake, s.f0))
-    names = rng.permutation(study.training.table["station"].to_numpy())
-    table = study.training.with_columns(station=names)
+    table = study.training.with_columns(station=rng.permutation(study.training.table["station"].to_numpy()))
     mixed = generate.mix(generate.PlainAverage(), table, s.n_generated, s.mixed_records, seed=study.seed)
     mixed_f0 = metrics.f0_by_station(mixed.table, hvsr.hvsr(mixed, s.hvsr).f0_in_hz, study.stations)
     of = {"protocol": "held_out", "set": "station names shuffled", "n": sum(map(len, fake.values()))}
@@ -203,24 +190,17 @@ def stations(study):
 
 # ---- tables ----
 
-STATION_COLUMNS = {
-    ("records", "count"): "records",
-    ("held-out records", "count"): "held out",
-    ("f0", "level"): "median f0 (Hz)",
-    ("f0", "spread"): "standard deviation of ln f0",
-    ("f0", "planted"): "planted f0 (Hz)",
-}
+STATION_COLUMNS = {("records", "count"): "records", ("held-out records", "count"): "held out"}
+STATION_COLUMNS |= {("f0", "level"): "median f0 (Hz)", ("f0", "spread"): "standard deviation of ln f0"}
+STATION_COLUMNS |= {("f0", "planted"): "planted f0 (Hz)"}
 
 
 def station_table(study):
     """DataFrame by station of the numbers of ``stations``."""
     wide = stations(study).pivot(index="station", columns=["measure", "statistic"], values="value")
-    return (
-        wide.reindex(columns=list(STATION_COLUMNS))
-        .dropna(axis=1, how="all")
-        .set_axis([name for key, name in STATION_COLUMNS.items() if key in wide], axis=1)
-        .astype({"records": int, "held out": int}, errors="ignore")
-    )
+    wide = wide.reindex(columns=list(STATION_COLUMNS)).dropna(axis=1, how="all")
+    wide = wide.set_axis([STATION_COLUMNS[key] for key in wide], axis=1)
+    return wide.astype({"records": int, "held out": int}, errors="ignore")
 
 
 def score_table(study, names=JUDGED):

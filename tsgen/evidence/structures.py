@@ -53,11 +53,9 @@ def suites(study):
 
 
 def demands(records):
-    """DataFrame of one row a record: ln of ELASTIC (PSA in cm/s²) and RATIOS, geometric mean of E and N.
-
-    PSA at 5 % damping; RATIOS: inelastic over elastic largest displacement of bilinear oscillators, 5 % hardening,
-    yielding at the elastic displacement over 2, 4 and 6. NaN outside a record's usable band.
-    """
+    """DataFrame of one row a record: ln of ELASTIC (PSA in cm/s² at 5 % damping) and RATIOS, geometric mean of E and N.
+    RATIOS: inelastic over elastic largest displacement of bilinear oscillators, 5 % hardening, yielding at the
+    elastic displacement over 2, 4 and 6. NaN outside a record's usable band."""
     shown = hvsr.in_band(records, 1 / PERIODS_IN_S)
     elastic = np.log(intensity.response_spectra(records, PERIODS_IN_S)[:, :2].clip(1e-9)).mean(axis=1)
     ratio = oscillator.inelastic_displacement_ratio(records, PERIODS_IN_S, STRENGTH_FACTORS)
@@ -68,9 +66,7 @@ def demands(records):
 
 def capacities(records):
     """DataFrame of one row a record: ln of the PSA in cm/s² at which BUILDING reaches each of LIMITS, mean of E and N.
-
-    Components are scaled to LEVELS one by one; PSA is that of the component at the frame's first period.
-    """
+    Components are scaled to LEVELS one by one; PSA is that of the component at the frame's first period."""
     spectral = intensity.response_spectra(records, [BUILDING.period_in_s])[:, :2, 0].clip(1e-9)
     levels = BUILDING.yield_acceleration_in_cm_s2 * LEVELS
     found = building.capacity(BUILDING, records, spectral, levels, list(LIMITS.values()))  # (n, 2, limit)
@@ -98,19 +94,15 @@ def structures(study):
     recordings, and the farthest of them, which may lie 15 % off."""
 
     def build():
-        frames, rows = measured(study), []
+        frames, rows, every = measured(study), [], [name for names in KINDS.values() for name in names]
         for against in (name for name in ("fresh", "held_out") if name in frames):
             ours, theirs = frames["generated"], frames[against]
-            every = [name for names in KINDS.values() for name in names]
             names = [name for name in every if min(np.isfinite(side[name]).sum() for side in (ours, theirs)) > 2]
             left = residuals.given_scenario(names, theirs, ours, theirs)
             compared = findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed)
-            of = {"protocol": "structure"}
-            rows += findings.tell(GENERATOR, against, compared, keys_of, **of)
-            bounds = dict.fromkeys(findings.BOUNDS, BOUND)
-            rows += findings.pooled(
-                GENERATOR, against, compared, names, "structural response", left[1], theirs, study.seed, bounds, **of
-            )
+            what, of = (GENERATOR, against, compared), {"protocol": "structure"}
+            pooled = names, "structural response", left[1], theirs, study.seed, dict.fromkeys(findings.BOUNDS, BOUND)
+            rows += findings.tell(*what, keys_of, **of) + findings.pooled(*what, *pooled, **of)
         return rows
 
     inputs = [study.stage("records"), study.stage("model", GENERATOR)]
@@ -128,30 +120,20 @@ def fifteen_percent(study, against):
         measures = {keys_of(name)["measure"] for name in names}
         for statistic in findings.BOUNDS:
             part = findings.select(whole, measure=tuple(measures), statistic=statistic)
-            farthest = part.loc[part["value"].abs().idxmax()] if len(part) else None
-            rows[kind, statistic] = {
-                "within by value": int((part["value"].abs() <= BOUND).sum()),
-                "whole interval within": int(((part["low"] > -BOUND) & (part["high"] < BOUND)).sum()),
-                "of": len(part),
-                "farthest": np.nan if farthest is None else farthest["value"],
-                "at period (s)": np.nan if farthest is None else farthest["period_in_s"],
-            }
+            within, inside = part["value"].abs() <= BOUND, (part["low"] > -BOUND) & (part["high"] < BOUND)
+            farthest = part.loc[part["value"].abs().idxmax()] if len(part) else {"value": np.nan, "period_in_s": np.nan}
+            row = {"within by value": int(within.sum()), "whole interval within": int(inside.sum()), "of": len(part)}
+            rows[kind, statistic] = row | {"farthest": farthest["value"], "at period (s)": farthest["period_in_s"]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["measure", "statistic"])
 
 
 def fragility(study):
     """DataFrame by limit and suite: median capacity (PSA in g), ln standard deviation, records, and those left out.
-
-    Left out: records that reach the limit below the lowest or above the highest of LEVELS.
-    """
+    Left out: records that reach the limit below the lowest or above the highest of LEVELS."""
     rows = {}
     for limit, name in zip(LIMITS, CAPACITIES, strict=True):
         for suite, table in measured(study).items():
             values = table[name].dropna()
-            rows[limit, suite] = {
-                "median_in_g": float(np.exp(values.median()) / intensity.G_IN_CM_S2),
-                "ln_std": float(values.std()),
-                "n": len(values),
-                "left_out": int(table[name].isna().sum()),
-            }
+            row = {"median_in_g": float(np.exp(values.median()) / intensity.G_IN_CM_S2), "ln_std": float(values.std())}
+            rows[limit, suite] = row | {"n": len(values), "left_out": int(table[name].isna().sum())}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["limit", "suite"])

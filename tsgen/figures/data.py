@@ -86,8 +86,7 @@ def record(study):
 def hvsr_steps(study):
     """From three spectra to one curve: amplitude, Konno-Ohmachi smoothing, and the ratio with its peak f0."""
     row, settings = example_row(study.training, study.stations[0]), study.settings.hvsr
-    one = study.training.take([row])
-    curve = study.hvsr(study.training).take([row])
+    one, curve = study.training.take([row]), study.hvsr(study.training).take([row])
     x = hvsr.detrended(one.waveforms, one.table["samples"])[0]
     n_fft = one.n_samples + round(2 * settings.padding_in_s * one.sampling_rate_in_hz)
     frequency = np.fft.rfftfreq(n_fft, 1 / one.sampling_rate_in_hz)

@@ -22,14 +22,9 @@ def architecture(study):
     """TimesNet-Gen as this run builds it: encoder, latent noise of phase 1, mixing at generation, decoder."""
     s = study.settings.timesnet
     drawn, ax = plt.subplots(figsize=(10, 3.4))
-    boxes = [
-        f"record\n(T, 3), E N Z\nT = {s.n_samples}",
-        f"standardise\nlinear 3 → {s.d_model}\n+ position",
-        f"{s.n_blocks} × TimesBlock\ntop {s.top_k} periods\nfold, 2-D inception\nwidth {s.d_model}, {s.d_ff}",
-        f"latent z\n(T, {s.d_model})",
-        f"linear {s.d_model} → 3\nde-standardise",
-        "record\n(T, 3)",
-    ]
+    boxes = [f"record\n(T, 3), E N Z\nT = {s.n_samples}", f"standardise\nlinear 3 → {s.d_model}\n+ position"]
+    boxes += [f"{s.n_blocks} × TimesBlock\ntop {s.top_k} periods\nfold, 2-D inception\nwidth {s.d_model}, {s.d_ff}"]
+    boxes += [f"latent z\n(T, {s.d_model})", f"linear {s.d_model} → 3\nde-standardise", "record\n(T, 3)"]
     middle, arrow = {"ha": "center", "va": "center", "fontsize": 8}, {"arrowstyle": "->", "color": "black"}
     look = {"boxstyle": "round,pad=0.04", "facecolor": "#eef3f8", "edgecolor": BLUE}
     for x, text in zip(np.arange(6) * 1.5, boxes, strict=True):
@@ -102,8 +97,7 @@ def _heatmap(ax, study, frame, words, n_sources, colorbar=True):
 
 def _matrix(study, name):
     frame = study.matrix(("real", "training"), ("reconstructed", f"reconstructed-{name}"), ("generated", name))
-    ideal = frame.copy()
-    ideal[:] = np.kron(np.eye(len(study.stations)), np.ones((3, 3)))
+    ideal = pd.DataFrame(np.kron(np.eye(len(study.stations)), np.ones((3, 3))), frame.index, frame.columns)
     drawn, axes = plt.subplots(1, 2, figsize=(9.6, 4.4))
     _heatmap(axes[0], study, ideal, "ideal", 3, False)
     _heatmap(axes[1], study, frame, f"{role(name).label}, 3S × 3S", 3)
@@ -141,8 +135,7 @@ def matrix_pairs(study):
     """The 2S × 2S matrices (real, generated interleaved): half of each diagonal block is 1 by construction."""
     drawn, axes = plt.subplots(1, len(PAPER_MODELS), figsize=(9.2, 4.2))
     for ax, name in zip(axes, PAPER_MODELS, strict=True):
-        frame = study.matrix(("real", "training"), ("generated", name))
-        _heatmap(ax, study, frame, f"{role(name).label}, 2S × 2S", 2)
+        _heatmap(ax, study, study.matrix(("real", "training"), ("generated", name)), f"{role(name).label}, 2S × 2S", 2)
     return finish(drawn, study, "within a station: real, generated")
 
 

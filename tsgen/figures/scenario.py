@@ -16,11 +16,9 @@ from tsgen.measures import PERIODS_IN_S, SPECTRAL
 from tsgen.roles import role
 
 MOTION = "magnitudes and distances"  # what every figure here needs
-SHOWN = {  # label: columns whose mean is shown, and the period of the ground-motion models
-    "PGA (cm/s²)": (["pga"], 0.0),
-    "PSA at 1 s (cm/s²)": ([SPECTRAL[14]], float(PERIODS_IN_S[14])),
-    "Fourier amplitude at 5.7 Hz (cm/s)": (["fourier_e_5.66", "fourier_n_5.66"], None),
-}
+# label: columns whose mean is shown, and the period of the ground-motion models
+SHOWN = {"PGA (cm/s²)": (["pga"], 0.0), "PSA at 1 s (cm/s²)": ([SPECTRAL[14]], float(PERIODS_IN_S[14]))}
+SHOWN["Fourier amplitude at 5.7 Hz (cm/s)"] = (["fourier_e_5.66", "fourier_n_5.66"], None)
 AXES = {"magnitude": "magnitude", "distance_in_km": "hypocentral distance (km)"}
 
 
@@ -72,10 +70,10 @@ def scenario_scaling(study):
             if sweep == "distance_in_km":
                 ax.set_xscale("log")
                 style.plain_ticks(ax.xaxis, (10, 20, 50, 100))
-            swept = scenarios.SWEPT[sweep]
-            for ends in ((swept[0], limits[sweep][0]), (limits[sweep][1], swept[-1])):
-                if ends[1] > ends[0]:
-                    ax.axvspan(*ends, color="#eeeeee", zorder=0)  # what training did not reach
+            swept, (least, most) = scenarios.SWEPT[sweep], limits[sweep]
+            for start, end in ((swept[0], least), (most, swept[-1])):
+                if end > start:
+                    ax.axvspan(start, end, color="#eeeeee", zorder=0)  # what training did not reach
     title = f"station {study.stations[0]}, by magnitude at 30 km, by distance at M 5.5"
     return finish(drawn, study, title, axes[0, 0], ncols=4)
 
@@ -127,7 +125,7 @@ def scenario_trends(study):
         ax.set_xticks(range(len(periods)), ["PGA", *(f"{period:.2g} s" for period in periods[1:])])
         ax.set_xlabel("PGA, and PSA by period")
     axes[0].set(ylabel="slope of ln ratio", title="per magnitude unit")
-    axes[1].set(title="per unit of ln distance")
+    axes[1].set_title("per unit of ln distance")
     return finish(drawn, study, "trends, given the station", axes[0])
 
 
@@ -158,8 +156,8 @@ def scenario_onsets(study):
     simulated, before = study.kind == "simulated", study.settings.window.before_p_in_s
     frames = _frames(study, "unseen" if simulated else "held_out")
     drawn, axes = plt.subplots(1, 2, figsize=(10, 3.7))
-    for which in reversed(frames):
-        frame, look = frames[which], role(which)
+    for which, frame in reversed(frames.items()):
+        look = role(which)
         dots = {"color": look.color, "markersize": 3, "marker": "o" if which == "cgm" else "s", "linestyle": "none"}
         for wave, face in (("p", "none"), ("s", look.color)):
             dots |= {"markerfacecolor": face, "label": f"{wave.upper()}, {look.label}"}
@@ -262,9 +260,7 @@ def fragility_curves(study):
             share = (np.arange(len(values)) + 0.5) / len(values)
             dots = {"color": look.color, "markersize": 5, "markevery": 0.03, "label": f"{look.label}, records"}
             ax.plot(np.exp(values) / G_IN_CM_S2, share, ".", **dots)
-        ax.set(
-            xlabel=f"PSA at {structures.BUILDING.period_in_s:g} s (g)",
-            title=f"{limit}: storey drift above {100 * drift:g} %",
-        )
+        ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
+        ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
     axes[0].set_ylabel("probability of exceedance")
     return finish(drawn, study, f"frame of {structures.BUILDING.n_storeys} storeys, records scaled", axes[0])

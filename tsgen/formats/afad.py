@@ -1,4 +1,4 @@
-"""AFAD's other two formats: .mat (EQ.anEQ) and the old text file of three columns N-S, E-W, U-D."""
+"""AFAD's formats: .mat (EQ.anEQ), .asc (DYNA header, ESM's too), the old text of three columns N-S, E-W, U-D."""
 
 import re
 
@@ -6,21 +6,24 @@ import numpy as np
 
 from tsgen.collection import utc
 from tsgen.formats import mat5
-from tsgen.formats.recording import Damaged, Recording, floats, header_of, number
+from tsgen.formats.recording import Damaged, Recording, equal, floats, header_of, in_order, number, plausible, scale_of
 
 NETWORK = "TK"  # FDSN code of AFAD's strong-motion network
 _NAME = re.compile(r"(\d{14})_(\w+)\.")
 _DEGREES = re.compile(r"([\d.]+)([NS])-([\d.]+)([EW])")  # 36.91980N-27.44350E
 _PLACES = ("event_latitude", "event_longitude", "station_latitude", "station_longitude")
 _HEADER_LINES = 40
+# 20230206011732_3126_ap_Acc_E.asc, and HI.ARS1..HNE.D.20190728.160908.C.ACC.ASC
+_COMPONENT_IN_NAME = re.compile(r"(?<=_)[ENUZ](?=\.\w+$)|(?<=\.[A-Z]{2})[ENZ](?=\.)", re.IGNORECASE)
+_DYNA_START = "DATE_TIME_FIRST_SAMPLE_YYYYMMDD_HHMMSS"
+_DYNA_COLUMNS = {"depth_in_km": "EVENT_DEPTH_KM", "distance_in_km": "EPICENTRAL_DISTANCE_KM"}
+_DYNA_COLUMNS |= {"vs30_in_m_per_s": "VS30_M/S"} | {name: f"{name.upper()}_DEGREE" for name in _PLACES}
 
 
 def decode_mat(source, names, unit):
     """One Recording from EQ.anEQ: Accel (samples, 3) in cm/s², columns N, E, U; sampling is the interval in s.
-
-    ``date`` is an opaque MATLAB object, so the origin time comes from the file name (20160203212508_4614.mat), and
-    the start time is unknown. statID 208 is station 0208; Vs30 0 is unknown; depth is in metres.
-    """
+    ``date`` is an opaque MATLAB object: the origin time comes from the file name (20160203212508_4614.mat), the start
+    time is unknown. statID 208 is station 0208; Vs30 0 is unknown; depth is in metres."""
     equake = mat5.load(source.read(names[0], mat5.LARGEST_IN_BYTES)).get("EQ")
     fields = equake.get("anEQ") if isinstance(equake, dict) else None
     if not isinstance(fields, dict):
@@ -41,19 +44,13 @@ def decode_mat(source, names, unit):
     columns["depth_in_km"] = number(fields.get("depth")) / 1000
     for wave in "ps":  # Ptime and Stime, where 0 is "not picked"
         columns[f"{wave}_arrival_sample"] = (number(fields.get(f"{wave.upper()}time")) or np.nan) * rate
-    code = _station(fields.get("statID"), code)
-    return [Recording(samples[:, [1, 0, 2]].T, rate, NETWORK, code, "none said in the file", 0.0, columns)]
-
-
-def _station(value, from_name):
-    """Four-digit code with its leading zeros; AFAD numbers stations by province."""
-    code = number(value)
-    if 0 < code < 1e6 and code == int(code):
-        return f"{int(code):04d}"
-    text = (value.strip() if isinstance(value, str) else "") or from_name
-    if not text:
+    station = fields.get("statID")
+    if 0 < (digits := number(station)) < 1e6 and digits == int(digits):
+        code = str(int(digits))
+    elif not (code := (station.strip() if isinstance(station, str) else "") or code):
         raise Damaged("the station is named neither in the file nor in its name", "name the file TIME_STATION.mat")
-    return text.zfill(4)
+    code = code.zfill(4)  # AFAD numbers stations by province, with leading zeros
+    return [Recording(samples[:, [1, 0, 2]].T, rate, NETWORK, code, "none said in the file", 0.0, columns)]
 
 
 def decode_text(source, names, unit):
@@ -81,3 +78,47 @@ def decode_text(source, names, unit):
     columns |= zip(_PLACES, degrees, strict=True)
     waveform, code = samples.reshape(-1, 3)[:, [1, 0, 2]].T, header.get("STATION ID", "")
     return [Recording(waveform, rate, NETWORK, code and code.zfill(4), "raw", 0.0, columns)]
+
+
+def dyna_family(name):
+    """(what the three component files of a record share, component) from the file name, or None."""
+    places = list(_COMPONENT_IN_NAME.finditer(name, name.rfind("/") + 1))
+    return (name[: places[-1].start()] + "?" + name[places[-1].end() :], places[-1][0].upper()) if places else None
+
+
+def decode_dyna(source, names, unit):
+    """One Recording from component files of 64 lines NAME: value, then one sample a line; times are UTC."""
+    letters, samples, headers = zip(*(_dyna_component(source.text(name)) for name in names), strict=True)
+    waveform, note = in_order(dict(zip(letters, samples, strict=True)))
+    interval = equal([number(header.get("SAMPLING_INTERVAL_S")) for header in headers], "sampling interval")
+    told = {"NETWORK": "network", "STATION_CODE": "station", _DYNA_START: "start time"}
+    network, code, start = (equal([header.get(key, "") for header in headers], told[key]) for key in told)
+    header, start = headers[0], re.sub(r"[^\d.]", "", start)
+    low_cut = max(number(header.get("LOW_CUT_FREQUENCY_HZ"), 0.0) for header in headers)
+    processing = f"{header.get('BASELINE_CORRECTION', '')}; {header.get('PROCESSING', '')}".strip("; ")
+    if low_cut:
+        processing += f"; band pass {low_cut:g} to {header.get('HIGH_CUT_FREQUENCY_HZ') or '?'} Hz"
+    times = (header.get(key, "").split(".")[0] for key in ("EVENT_DATE_YYYYMMDD", "EVENT_TIME_HHMMSS"))
+    stamp = re.sub(r"\D", "", "".join(times))
+    origin, magnitude = utc(stamp, "%Y%m%d%H%M%S"), plausible("magnitude", header.get("MAGNITUDE_W"))
+    # AFAD's own files are named by the origin time, so that its three formats agree on the event
+    by_time = network == NETWORK and origin
+    columns = {name: header.get(key) for name, key in _DYNA_COLUMNS.items()} | {"origin_time": origin}
+    columns["event"] = f"afad_{stamp}" if by_time else header.get("EVENT_ID") or header.get("EVENT_NAME", "")
+    columns["start_time"] = utc(start, "%Y%m%d%H%M%S.%f") or utc(start, "%Y%m%d%H%M%S")
+    columns["magnitude"] = magnitude if np.isfinite(magnitude) else header.get("MAGNITUDE_L")
+    processing = (processing or "none") + note
+    return [Recording(waveform, 1 / (interval or np.nan), network, code, processing, low_cut, columns)]
+
+
+def _dyna_component(text):
+    """(component letter, samples in cm/s², header) of one file."""
+    lines = text.split("\n")
+    n = next((i for i, line in enumerate(lines) if ":" not in line), len(lines))
+    header = header_of(lines[:n])
+    if "STREAM" not in header or "SAMPLING_INTERVAL_S" not in header:
+        raise Damaged("the DYNA header lacks STREAM or SAMPLING_INTERVAL_S")
+    if (kind := header.get("DATA_TYPE", "").lower()) not in ("", "acceleration"):
+        raise Damaged(f"it holds {kind[:40]}, not acceleration", "download the acceleration file (ACC)")
+    samples = floats("\n".join(lines[n:]), number(header.get("NDATA")))
+    return header["STREAM"][-1:].upper().replace("U", "Z"), samples * scale_of(header.get("UNITS")), header

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tsgen.formats import afad, dyna, miniseed, nied, openeew, peer, seisbench
+from tsgen.formats import afad, openeew, peer, seisbench, via_obspy
 from tsgen.formats.recording import LARGEST_TEXT_IN_BYTES, Damaged
 
 LARGEST_FILE_IN_BYTES = 512 * 2**20  # an hour of three components at 500 Hz as text is a tenth of it
@@ -35,12 +35,13 @@ class Job(NamedTuple):
 
 
 _NIED = "K-NET and KiK-net ASCII (.EW .NS .UD, .EW2 .NS2 .UD2)"
+_MINISEED = "MiniSEED with StationXML (.mseed, .xml)"
 FORMATS = (
     Format("AFAD .mat", ".mat", afad.decode_mat),
-    Format("AFAD and ESM .asc (DYNA)", ".asc", dyna.decode, dyna.family),
+    Format("AFAD and ESM .asc (DYNA)", ".asc", afad.decode_dyna, afad.dyna_family),
     Format("AFAD .txt", ".txt", afad.decode_text),
-    Format(_NIED, ".ew .ns .ud .ew2 .ns2 .ud2", nied.decode, nied.family),
-    Format("MiniSEED with StationXML (.mseed, .xml)", ".mseed .miniseed .msd .ms", miniseed.decode, miniseed.family),
+    Format(_NIED, ".ew .ns .ud .ew2 .ns2 .ud2", via_obspy.decode_nied, via_obspy.nied_family),
+    Format(_MINISEED, ".mseed .miniseed .msd .ms", via_obspy.decode_miniseed, via_obspy.miniseed_family),
     Format("PEER .AT2 and .VT2", ".at2 .vt2", peer.decode, peer.family),
     Format("OpenEEW .jsonl", ".jsonl", openeew.decode),
 )

@@ -1,8 +1,6 @@
 """MATLAB 5 files (v6, v7) down to plain numbers, text and structs, with every declared size checked before use.
-
 scipy.io.loadmat allocates what a file declares and decodes objects; this reader takes only what the accelerogram
-files need. Layout: MathWorks, "MAT-File Format" (2024), level 5.
-"""
+files need. Layout: MathWorks, "MAT-File Format" (2024), level 5."""
 
 import math
 import struct
@@ -88,38 +86,32 @@ class _Reader:
         if any(size < 0 for size in shape) or count > len(body):
             raise Damaged(f"the array {name!r} declares {' x '.join(map(str, shape))} values, more than it holds")
         if kind == _STRUCT:
-            return name, self.struct(parts, count, depth)
+            width, names = self.numbers(*next(parts, (0, b""))), bytes(next(parts, (0, b""))[1])
+            width = int(width[0]) if len(width) else 0
+            if not 1 <= width <= 64:
+                raise Damaged("a struct declares field names of impossible length")
+            fields = [names[i : i + width].split(b"\0")[0].decode("latin-1") for i in range(0, len(names), width)]
+            values = [self.matrix(part, depth + 1)[1] for _, part in parts]
+            if len(values) != count * len(fields):
+                raise Damaged(f"a struct declares {count * len(fields)} values and holds {len(values)}")
+            step = max(len(fields), 1)
+            rows = [dict(zip(fields, values[i : i + step], strict=True)) for i in range(0, len(values), step)]
+            return name, rows[0] if count == 1 and rows else rows
         if kind == _CELL:
             return name, [self.matrix(part, depth + 1)[1] for _, part in parts]
         kind_of_data, data = next(parts, (2, b""))
-        if kind == _CHAR:
-            return name, self.text(kind_of_data, data)
+        if kind == _CHAR and kind_of_data in _TEXTS:
+            byte_order = "" if kind_of_data == 16 else "-le" if self.order == "<" else "-be"
+            return name, bytes(data).decode(_TEXTS[kind_of_data] + byte_order, "replace")
         values = self.numbers(kind_of_data, data)
+        if kind == _CHAR:
+            return name, "".join(chr(code) if 0 <= code < 0x110000 else "?" for code in values)
         if len(values) != count:
             raise Damaged(f"the array {name!r} declares {count} values and holds {len(values)}")
         return name, values.reshape(shape, order="F")
-
-    def struct(self, parts, count, depth):
-        width, names = self.numbers(*next(parts, (0, b""))), bytes(next(parts, (0, b""))[1])
-        width = int(width[0]) if len(width) else 0
-        if not 1 <= width <= 64:
-            raise Damaged("a struct declares field names of impossible length")
-        fields = [names[i : i + width].split(b"\0")[0].decode("latin-1") for i in range(0, len(names), width)]
-        values = [self.matrix(part, depth + 1)[1] for _, part in parts]
-        if len(values) != count * len(fields):
-            raise Damaged(f"a struct declares {count * len(fields)} values and holds {len(values)}")
-        step = max(len(fields), 1)
-        rows = [dict(zip(fields, values[i : i + step], strict=True)) for i in range(0, len(values), step)]
-        return rows[0] if count == 1 and rows else rows
 
     def numbers(self, kind, data):
         if kind not in _NUMBERS:
             raise Damaged(f"an array holds data of type {kind}, which is no number")
         dtype = np.dtype(self.order + _NUMBERS[kind])
         return np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
-
-    def text(self, kind, data):
-        if kind in _TEXTS:
-            coding = _TEXTS[kind] + ("" if kind == 16 else "-le" if self.order == "<" else "-be")
-            return bytes(data).decode(coding, "replace")
-        return "".join(chr(code) if 0 <= code < 0x110000 else "?" for code in self.numbers(kind, data))

@@ -48,8 +48,12 @@ def decode(source, names, unit):
         waveform = derivative(waveform, interval)
         processing += " as velocity, differentiated to acceleration"
     said = _parts(names[0].rpartition(".")[0].rsplit("/", 1)[-1]).groupdict()
-    network, columns = said.get("network") or "PEER", {"event": _event(titles[0])}
-    return [Recording(waveform, 1 / interval, network, said["station"], processing + note, 0.0, columns)]
+    network, event = said.get("network") or "PEER", ""
+    # Loma Prieta, 10/18/1989, Gilroy; in the first generation LOMA PRIETA 10/18/89 00:05, GILROY
+    if found := _TITLE.match(titles[0].strip()):
+        year = found[4] if len(found[4]) == 4 else f"19{found[4]}"
+        event = f"peer_{year}{int(found[2]):02d}{int(found[3]):02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', found[1])[:40]}"
+    return [Recording(waveform, 1 / interval, network, said["station"], processing + note, 0.0, {"event": event})]
 
 
 def _component(text):
@@ -97,11 +101,9 @@ def _oriented(named):
 
 
 def derivative(waveform, interval_in_s):
-    """Exact derivative of the band-limited trace, by FFT: central differences would lose 77 % at 0.4 of the rate.
-
+    """Exact derivative per s of (…, samples), band-limited, by FFT: central differences lose 77 % at 0.4 of the rate.
     The line between the ends is taken off first and its slope added back; what is left is continued as an odd
-    function, so that no step arises at the ends. (…, samples) per interval -> (…, samples) per second.
-    """
+    function, so that no step arises at the ends."""
     if (n := waveform.shape[-1]) < 3:
         raise Damaged(f"it holds {n} samples")
     slope = (waveform[..., -1:] - waveform[..., :1]) / (n - 1)
@@ -109,11 +111,3 @@ def derivative(waveform, interval_in_s):
     odd = np.concatenate([rest, -rest[..., -2:0:-1]], axis=-1)
     spectrum = np.fft.rfft(odd, axis=-1) * (2j * np.pi * np.fft.rfftfreq(odd.shape[-1], interval_in_s))
     return np.fft.irfft(spectrum, odd.shape[-1], axis=-1)[..., :n] + slope / interval_in_s
-
-
-def _event(title):
-    """Event id of the title line: Loma Prieta, 10/18/1989, Gilroy; until 1999 LOMA PRIETA 10/18/89 00:05, GILROY."""
-    if not (found := _TITLE.match(title.strip())):
-        return ""
-    year = found[4] if len(found[4]) == 4 else f"19{found[4]}"
-    return f"peer_{year}{int(found[2]):02d}{int(found[3]):02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', found[1])[:40]}"

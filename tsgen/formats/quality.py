@@ -1,7 +1,5 @@
 """Quality control: readable records that are poor get a text that says why; thresholds in config.QualitySettings.
-
-The rules look at the native rate (``formats`` does so): resampling rings at spikes and smooths flat tops away.
-"""
+The rules look at the native rate (``formats`` does so): resampling rings at spikes and smooths flat tops away."""
 
 from itertools import pairwise
 
@@ -21,9 +19,7 @@ LEAST_MOTION = 1e-4  # of the peak: less is the end of a taper before zero paddi
 
 def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFAULT, counts=None):
     """List of reasons why one record, (3, samples) in cm/s² without padding, is poor; empty if it is fine.
-
-    counts: (3, samples) before the instrument's response was removed, which rounds flat tops off, or None.
-    """
+    counts: (3, samples) before the instrument's response was removed, which rounds flat tops off, or None."""
     wave = np.asarray(waveform, float)
     wave = wave - wave.mean(axis=1, keepdims=True)
     peak, duration_in_s, found = float(np.abs(wave).max()), wave.shape[1] / sampling_rate_in_hz, []
@@ -40,18 +36,20 @@ def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFA
         at, size = largest_spike(x, settings)
         if at is not None:
             found.append(f"spike: one sample of {name} at {at / sampling_rate_in_hz:.2f} s is {size:.2g} cm/s² off")
-    drift = pre_event_drift(wave, sampling_rate_in_hz, p_arrival_sample, settings)
+    # the mean of a component before the event, else at the start
+    before = min(settings.drift_window_in_s * sampling_rate_in_hz, wave.shape[1] / 4)
+    if np.isfinite(p_arrival_sample) and p_arrival_sample >= sampling_rate_in_hz:
+        before = min(before, p_arrival_sample)
+    drift = float(np.abs(wave[:, : max(1, int(before))].mean(axis=1)).max())
     if peak > 0 and drift / peak > settings.drift_share:
         found.append(f"drift: the pre-event level is {drift / peak:.0%} of the peak")
     return found
 
 
 def clipped_samples(x, peak, settings):
-    """Number of samples at an extreme value that more samples share than the shape of a peak explains, else 0.
-
-    A peak has fewer samples at its top than in the band of 10 % (at least five digitiser steps) below it; where the
-    instrument's range ends, the samples that belong above pile up at the top.
-    """
+    """Number of samples at an extreme value that more samples share than the shape of a peak explains, else 0: a peak
+    has fewer samples at its top than in the band of 10 % (at least five digitiser steps) below it; where the
+    instrument's range ends, the samples that belong above pile up at the top."""
     steps = np.abs(np.diff(x))
     steps = steps[steps > 1e-7 * peak]
     least_band = 5.5 * steps.min() if len(steps) else 0.0
@@ -64,12 +62,9 @@ def clipped_samples(x, peak, settings):
 
 
 def longest_dead_stretch(x, peak):
-    """Samples of the longest constant stretch that begins or ends out of motion, or is the whole trace.
-
-    Motion does not stop from one sample to the next, so a stretch counts if the three samples before it (or, at the
-    start of the record, after it) move by more than a quiet record flickers. Quiet stretches of coarse instruments
-    and zero padding after a taper do not.
-    """
+    """Samples of the longest constant stretch that begins or ends out of motion, or is the whole trace. It counts if
+    the three samples before it (or, at the start of the record, the one after it) move by more than a quiet record
+    flickers: quiet stretches of coarse instruments and zero padding after a taper do not."""
     steps = np.abs(np.diff(x))
     moving = steps[steps > 1e-7 * peak]
     if not len(moving):
@@ -85,38 +80,24 @@ def longest_dead_stretch(x, peak):
 
 
 def largest_spike(x, settings):
-    """(sample, size in cm/s²) of the largest spike, or (None, 0).
-
-    A spike is one sample off the line between its neighbours by spike_ratio times as much as any of the NEIGHBOURS
-    on either side, and by spike_share of the trace's peak.
-    """
+    """(sample, size in cm/s²) of the largest spike, or (None, 0): one sample off the line between its neighbours by
+    spike_ratio times as much as any of the NEIGHBOURS on either side, and by spike_share of the trace's peak."""
     bend = np.zeros(len(x))
     bend[1:-1] = np.abs(x[1:-1] - (x[:-2] + x[2:]) / 2)
     around = np.pad(bend, NEIGHBOURS + 1)
     largest = sliding_window_view(around, NEIGHBOURS).max(axis=1)
     # windows that end two samples before and begin two samples after: the neighbours themselves feel the spike
     others = np.maximum(largest[: len(x)], largest[NEIGHBOURS + 3 : NEIGHBOURS + 3 + len(x)])
-    spikes = np.where(
-        (bend > settings.spike_share * np.abs(x).max()) & (bend > settings.spike_ratio * others), bend, 0.0
-    )
+    is_spike = (bend > settings.spike_share * np.abs(x).max()) & (bend > settings.spike_ratio * others)
+    spikes = np.where(is_spike, bend, 0.0)
     at = int(spikes.argmax())
     return (at, float(bend[at])) if spikes[at] > 0 else (None, 0.0)
 
 
-def pre_event_drift(wave, sampling_rate_in_hz, p_arrival_sample, settings):
-    """Largest distance from zero, in cm/s², of the mean of a component before the event (else: at the start)."""
-    n = min(settings.drift_window_in_s * sampling_rate_in_hz, wave.shape[1] / 4)
-    if np.isfinite(p_arrival_sample) and p_arrival_sample >= sampling_rate_in_hz:
-        n = min(n, p_arrival_sample)
-    return float(np.abs(wave[:, : max(1, int(n))].mean(axis=1)).max())
-
-
 def duplicates(records, settings=DEFAULT):
-    """List of texts, one a record: "duplicate of …" where an earlier record holds the same motion.
-
-    Candidates have equal peaks in all three components; they are duplicates if their normalised cross-correlation,
-    at any lag common to the three (windows may differ), reaches duplicate_correlation.
-    """
+    """List of texts, one a record: "duplicate of …" where an earlier record holds the same motion: equal peaks in all
+    three components, and a normalised cross-correlation that reaches duplicate_correlation at a lag common to the three
+    (windows may differ)."""
     texts = [""] * len(records)
     peaks = np.array([np.abs(wave).max(axis=1) for part in records.batches() for wave in part.waveforms])
     moving = np.flatnonzero((peaks > 0).all(axis=1))

@@ -23,11 +23,9 @@ FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it 
 
 def read(path, sampling_rate_in_hz=None, unit=None):
     """Records of one file, with its sibling components where the format has one component a file.
-
     A folder in the SeisBench layout (or one of its two files) is read whole. ``sampling_rate_in_hz`` None keeps the
     native rate, which must then be one. ``unit`` ("cm/s^2", "gal", "m/s^2", "g") is what samples are where the file
-    does not say. Raises UnreadableRecord.
-    """
+    does not say. Raises UnreadableRecord."""
     path = Path(path)
     if path.name in seisbench.FILES and seisbench.is_collection(path.parent):
         path = path.parent
@@ -49,7 +47,6 @@ def read(path, sampling_rate_in_hz=None, unit=None):
 
 def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, **settings):
     """(Records, report) of every record below ``path``, a folder or a zip archive, in any mix of supported formats.
-
     Each record is filtered and resampled to ``sampling_rate_in_hz`` (None: the native rate, which must then be one),
     and cut to ``duration_in_s`` (Records.window), else zero-padded to the longest. A folder that holds metadata.csv and
     waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives are read in place.
@@ -57,8 +54,7 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
 
     The report has one row a file or trace of a collection: file, outcome, reason. Outcomes: "read" (the reason is the
     quality text, "" if fine), "companion" (serves other files, as StationXML does), "refused" (why, and what to do),
-    "left out" (no record, or not needed). Raises UnreadableRecord if ``path`` is missing, empty or all refused.
-    """
+    "left out" (no record, or not needed). Raises UnreadableRecord if ``path`` is missing, empty or all refused."""
     path = Path(path)
     if not path.exists():
         raise UnreadableRecord(path, "there is no such folder", "check the path")
@@ -146,7 +142,7 @@ def _results(jobs, wanted):
         yield from (_work(job, wanted) for job in jobs)
         return
     chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
-    with _pool(cores()) as pool:
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as pool:
         futures = [pool.submit(_work_all, chunk, wanted) for chunk in chunks]
         for chunk, future in zip(chunks, futures, strict=True):
             try:
@@ -162,10 +158,6 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
-def _pool(workers):
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
-
-
 def _work_all(jobs, wanted):
     return [_work(job, wanted) for job in jobs]
 
@@ -173,7 +165,7 @@ def _work_all(jobs, wanted):
 def _again(jobs, wanted):
     """``_work_all`` in a process of its own, after one job (not known which) has ended a worker and all futures."""
     try:
-        with _pool(1) as pool:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
             return pool.submit(_work_all, jobs, wanted).result()
     except BrokenProcessPool:
         if len(jobs) > 1:

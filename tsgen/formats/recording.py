@@ -49,10 +49,8 @@ class Damaged(ValueError):
 @dataclass
 class Recording:
     """Waveform (3, samples) in E, N, Z and cm/s² at the native rate, and the table's columns that the file knows.
-
     remarks: reasons why it is poor that only its reader sees; counts: (3, samples) before an instrument's response was
-    removed, in which ``quality`` looks for clipping, or None.
-    """
+    removed, in which ``quality`` looks for clipping, or None."""
 
     waveform: np.ndarray
     sampling_rate_in_hz: float
@@ -124,8 +122,7 @@ def number(text, missing=math.nan):
 
 def plausible(name, value):
     """The number, or NaN where it is missing or outside PLAUSIBLE[name]."""
-    low, high = PLAUSIBLE[name]
-    value = number(value)
+    (low, high), value = PLAUSIBLE[name], number(value)
     return value if low <= value <= high else math.nan
 
 
@@ -135,10 +132,8 @@ def inferred_event(start_time, file):
 
 
 def in_order(components, names="ENZ"):
-    """((3, samples) of {"E": …, "N": …, "Z": …}, note); raises Damaged naming what is missing.
-
-    Components of one start that differ in length are cut to the shortest, and the note says so.
-    """
+    """((3, samples) of {"E": …, "N": …, "Z": …}, note); raises Damaged naming what is missing. Components of one start
+    that differ in length are cut to the shortest, and the note says so."""
     if missing := [name for name in names if name not in components]:
         told = f"{' and '.join(missing)} is missing (found {' and '.join(sorted(components)) or 'none'})"
         raise Damaged(f"component {told}", "put the three component files side by side")

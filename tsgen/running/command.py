@@ -1,7 +1,5 @@
-"""The words of run_all.sh: run the study at a profile, publish, lab, test.
-
-Options are read with the standard library alone, so that a wrong one ends before the environment is set up.
-"""
+"""The words of run_all.sh: run the study at a profile, publish, lab, test. Options are read with the standard library
+alone, so that a wrong one ends before the environment is set up."""
 
 import argparse
 import importlib

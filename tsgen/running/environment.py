@@ -3,8 +3,7 @@
     python -m tsgen.running.environment          ends with 0 if it does, else says what differs
     python -m tsgen.running.environment write    the rest of the lock from the direct pins installed; environment.yml
 
-Only the standard library is imported, for run_all.sh asks before anything is installed.
-"""
+Only the standard library is imported, for run_all.sh asks before anything is installed."""
 
 import sys
 from importlib import metadata
@@ -80,7 +79,7 @@ def needed_by(names):
 def write():
     """Write the lock's lower part from what is installed, and environment.yml, for conda resolves ``-r`` wrongly."""
     head = LOCK.read_text().partition(NEEDED)[0]
-    needed = needed_by(list(direct_pins(head)))
+    needed = needed_by(list(pins(head)))
     text = head + NEEDED + "".join(f"{name}=={version}\n" for name, version in needed.items())
     LOCK.write_text(text)
     lines = "".join(f"      - {name}=={version}\n" for name, version in pins(text).items())

@@ -1,7 +1,5 @@
 """Copies the quick default run to where it is committed: notebooks/, figures/, results/, the README's table.
-
-Nothing else writes there. A run that is incomplete, or made by other code than what stands now, is refused.
-"""
+Nothing else writes there. A run that is incomplete, or made by other code than what stands now, is refused."""
 
 import json
 import shutil
@@ -37,17 +35,6 @@ def sources(notebook):
     return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
 
-def check_notebook(executed, source, name):
-    if sources(executed) != sources(source):
-        raise NotPublishable(f"{name}: the notebook has changed since the run, or ran with parameters; {AGAIN}")
-    counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
-    if counts != list(range(1, len(counts) + 1)):
-        raise NotPublishable(f"{name}: its execution counts are {counts}; {AGAIN}")
-    outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
-    if any(output.get("name") == "stderr" for output in outputs):  # a warning, or the store on what it built anew
-        raise NotPublishable(f"{name} wrote to stderr, which another run would not: `./run_all.sh quick --fresh`")
-
-
 def check_paths(text, name, root=ROOT):
     for folder in (root, root.parent, Path.home(), Path(tempfile.gettempdir())):
         if f"{folder}/" in text:
@@ -61,11 +48,19 @@ def publish(run, root=ROOT):
     done = json.loads((run / "run.json").read_text())
     texts, key = {}, code_key()
     for path in choose(None, root / "notebooks"):
-        if (entry := done.get(path.stem, {})).get("code") != key:
+        name = path.stem
+        if (entry := done.get(name, {})).get("code") != key:
             why = "failed" if "error" in entry else "was not run since the package changed"
-            raise NotPublishable(f"{path.stem} {why}; {AGAIN}")
+            raise NotPublishable(f"{name} {why}; {AGAIN}")
         executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
-        check_notebook(executed, nbformat.read(path, as_version=4), path.stem)
+        if sources(executed) != sources(nbformat.read(path, as_version=4)):
+            raise NotPublishable(f"{name}: the notebook has changed since the run, or ran with parameters; {AGAIN}")
+        counts = [cell.execution_count for cell in executed.cells if cell.cell_type == "code"]
+        if counts != list(range(1, len(counts) + 1)):
+            raise NotPublishable(f"{name}: its execution counts are {counts}; {AGAIN}")
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
+        if any(output.get("name") == "stderr" for output in outputs):  # a warning, or the store on what it built anew
+            raise NotPublishable(f"{name} wrote to stderr, which another run would not: `./run_all.sh quick --fresh`")
         texts[path] = nbformat.writes(cleaned(executed)) + "\n"
     results = (run / "results.json").read_text()
     texts[root / "results" / "quick.json"] = results

@@ -1,8 +1,6 @@
 """The page runs/…/index.html: what was run, what was found, every figure, every notebook.
-
 Written from what is in the run's folder alone: the page of a run that failed says what failed. It and the notebooks'
-pages beside it open from the disk: no script, font or style comes from the network.
-"""
+pages beside it open from the disk: no script, font or style comes from the network."""
 
 import base64
 import functools
@@ -123,45 +121,32 @@ def read_json(path):
 
 
 def facts(run):
-    """{what: text} of what was run, from results.json's "run"."""
-    profile = config.PROFILES.get(run.get("profile"))
-    found = {
-        "Profile": run.get("profile"),
-        "Records": ", ".join(f"{name} {n}" for name, n in (run.get("records") or {}).items()),
-        "Target stations": ", ".join(run.get("stations") or ()),
-        "Sampling": profile and f"{profile.sampling_rate_in_hz:g} Hz, {profile.duration_in_s:.1f} s, in cm/s²",
-    }
-    return found | {name.capitalize(): run.get(name) for name in ("seed", "command", "date", "version", "attribution")}
-
-
-def left_out(folder):
-    """DataFrame of the files that the run does not use, or uses with a remark, from its records/report.csv."""
-    try:
-        report = pd.read_csv(folder / "records" / "report.csv", keep_default_na=False)
-        return report[(report["reason"] != "") & (report["outcome"] != "companion")]
-    except (OSError, ValueError, KeyError):
-        return pd.DataFrame()
+    """{what: text} of what was run, from results.json's "run"; nothing that it leaves empty."""
+    profile, records = config.PROFILES.get(run.get("profile")), run.get("records") or {}
+    found = {"Profile": run.get("profile"), "Records": ", ".join(f"{name} {n}" for name, n in records.items())}
+    found["Target stations"] = ", ".join(run.get("stations") or ())
+    found["Sampling"] = profile and f"{profile.sampling_rate_in_hz:g} Hz, {profile.duration_in_s:.1f} s, in cm/s²"
+    found |= {name.capitalize(): run.get(name) for name in ("seed", "command", "date", "version", "attribution")}
+    return {name: fact for name, fact in found.items() if fact not in (None, "")}
 
 
 def write(folder, captions=None):
     """Write index.html, and the notebooks as pages, into the run's ``folder``; returns its path.
-
-    captions: {figure: text} in the order of the figures; those without one follow.
-    """
+    captions: {figure: text} in the order of the figures; those without one follow."""
     captions, results = captions or {}, read_json(folder / "results.json")
     done, pages = sorted(read_json(folder / "run.json").items()), folder / "notebooks"
     drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
-    rest, run = left_out(folder), results.get("run") or {}
-    text = template().render(
-        title="Site-specific strong motion, generated and judged",
-        kind=run.get("kind"),
-        facts={name: fact for name, fact in facts(run).items() if fact not in (None, "")},
-        notebooks=[{"name": name, "title": notebook_page(pages / f"{name}.ipynb")} | entry for name, entry in done],
-        sections=sections(results.get("findings") or []),
-        most_rows=MOST_ROWS,
-        figures={name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn},
-        left_out=len(rest),
-        left_out_table=rest.to_html(**HTML),
-    )
+    run = results.get("run") or {}
+    try:
+        rest = pd.read_csv(folder / "records" / "report.csv", keep_default_na=False)
+        rest = rest[(rest["reason"] != "") & (rest["outcome"] != "companion")]  # not used, or with a remark
+    except (OSError, ValueError, KeyError):
+        rest = pd.DataFrame()
+    content = {"kind": run.get("kind"), "facts": facts(run), "most_rows": MOST_ROWS}
+    content["notebooks"] = [{"name": n, "title": notebook_page(pages / f"{n}.ipynb")} | entry for n, entry in done]
+    content["sections"] = sections(results.get("findings") or [])
+    content["figures"] = {name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn}
+    content |= {"left_out": len(rest), "left_out_table": rest.to_html(**HTML)}
+    text = template().render(title="Site-specific strong motion, generated and judged", **content)
     (folder / "index.html").write_text(text)
     return folder / "index.html"

@@ -3,8 +3,7 @@
     python -m tsgen.running.runner quick    fills the default run's folder with its records and models, no more
 
 Only what differs from a notebook's own parameters is handed over: the default run's notebooks have no injected cell and
-can be committed. ``--unit`` travels as $TSGEN_UNIT. Processes wait in the store for a stage that another one builds.
-"""
+can be committed. ``--unit`` travels as $TSGEN_UNIT. Processes wait in the store for a stage that another one builds."""
 
 import ast
 import fcntl
@@ -43,10 +42,8 @@ def say(name, seconds, rest=""):
 
 def side_by_side(work, tasks, *arguments, **environ):
     """Yield (task, seconds, text) as each ``work(task, *arguments)`` ends, in as many processes as there are cores.
-
     text: what ``work`` returns ("" where all went well), its error or its process's end in one sentence. ``environ`` is
-    set where it works. What is at work is ended when the caller stops.
-    """
+    set where it works. What is at work is ended when the caller stops."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(cores, len(tasks)) or 1, spawn, initializer=_as_worker, initargs=(environ,))
@@ -82,10 +79,8 @@ def _timed(work, *arguments):
 
 
 def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False):
-    """The Study of a run, alone in its folder until this process ends, its records read and split.
-
-    What cannot be had ends the program with one sentence, and leaves no folder behind.
-    """
+    """The Study of a run, alone in its folder until this process ends, its records read and split. What cannot be had
+    ends the program with one sentence, and leaves no folder behind."""
     from tsgen.formats import UnreadableRecord  # with Study: seconds, which a process that only executes can do without
     from tsgen.formats.recording import Damaged, scale_of
     from tsgen.study import Study

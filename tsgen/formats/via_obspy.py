@@ -1,4 +1,4 @@
-"""MiniSEED, through ObsPy: corrected by the StationXML beside it, or in a unit that the caller states."""
+"""Through ObsPy: MiniSEED, corrected by StationXML or in a unit that the caller states, and K-NET and KiK-net ASCII."""
 
 import io
 import re
@@ -7,9 +7,10 @@ import warnings
 import numpy as np
 
 from tsgen.collection import utc
-from tsgen.formats.nied import JST_IN_HOURS
-from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, obspy_or, scale_of
+from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, obspy_or, scale_of
 
+NIED_NETWORK = "BO"  # FDSN code of NIED's strong-motion networks, as ObsPy gives it
+JST_IN_HOURS = 9
 LARGEST_XML_IN_BYTES = 64 * 2**20
 LARGEST_IN_SAMPLES = 20_000_000  # three components of nine hours at 200 Hz; headers can promise more than there is
 SLOWEST_IN_HZ = 0.01  # a seismometer's response falls to zero at 0 Hz: below, noise would be blown up
@@ -22,9 +23,17 @@ _LETTERS = {"EW": "E", "NS": "N", "UD": "Z", "E": "E", "N": "N", "Z": "Z", "1": 
 _CHANNEL = re.compile(r"(?<![A-Z0-9])(?:[A-Z]{2}[ENZ123]|(?:EW|NS|UD)[12]?)(?![A-Z0-9])")
 # STATION and origin minute in Japanese local time: NIED's naming, kept by those who convert its files
 _NIED_NAME = re.compile(r"^([A-Z]{3}[A-Z0-9]\d{2})(\d{10})\.")
+_NIED_COLUMNS = {
+    "magnitude": "Mag.",
+    "depth_in_km": "Depth. (km)",
+    "event_latitude": "Lat.",
+    "event_longitude": "Long.",
+}
+_NIED_COLUMNS |= {"station_latitude": "Station Lat.", "station_longitude": "Station Long."}
+_FULL_SCALE = re.compile(r"([\d.]+)\s*\(gal\)\s*/\s*([\d.]+)")
 
 
-def family(name):
+def miniseed_family(name):
     """(the file name without its component, component), or None where the name holds no channel code."""
     if codes := list(_CHANNEL.finditer(name.upper(), name.rfind("/") + 1)):
         shared, letter = _direction(codes[-1][0])
@@ -38,15 +47,27 @@ def _direction(channel):
     return channel[:-1] + "?", _LETTERS.get(channel[-1:], "?")
 
 
-def decode(source, names, unit):
+def decode_miniseed(source, names, unit):
     """A Recording for each sensor in the files, or Damaged in its place where one is incomplete."""
-    from obspy import Stream
+    from obspy import Stream, read
+    from obspy.io.mseed import InternalMSEEDWarning
 
     inventory = _inventory(source, names[0])
     sensors = {}  # by NET.STA.LOC and the channel without its direction
-    for trace in (trace for name in names for trace in _traces(source, name)):
-        key = (trace.id.rpartition(".")[0], _direction(trace.stats.channel)[0])
-        sensors.setdefault(key, Stream()).append(trace)
+    for name in names:
+        content = source.read(name)
+        with obspy_or(f"{name.rsplit('/', 1)[-1]}: ObsPy cannot read it as MiniSEED"):
+            warnings.simplefilter("error", InternalMSEEDWarning)  # a file cut short is only worth a warning to ObsPy
+            head = read(io.BytesIO(content), format="MSEED", headonly=True)
+            if sum(trace.stats.npts for trace in head) > LARGEST_IN_SAMPLES:
+                raise Damaged(f"it promises more than {LARGEST_IN_SAMPLES} samples", "split it")
+            traces = read(io.BytesIO(content), format="MSEED")
+        for trace in traces:
+            if trace.data.dtype.kind not in "iuf":
+                raise Damaged(f"channel {trace.id} holds text, not samples")
+            trace.data = finite(trace.data)
+            key = (trace.id.rpartition(".")[0], _direction(trace.stats.channel)[0])
+            sensors.setdefault(key, Stream()).append(trace)
     found = []
     for stream in sensors.values():
         try:
@@ -56,25 +77,6 @@ def decode(source, names, unit):
     if all(isinstance(one, Damaged) for one in found):
         raise found[0] if found else Damaged("it holds no samples")
     return found
-
-
-def _traces(source, name):
-    """ObsPy Stream of one file; raises Damaged at damage."""
-    from obspy import read
-    from obspy.io.mseed import InternalMSEEDWarning
-
-    content = source.read(name)
-    with obspy_or(f"{name.rsplit('/', 1)[-1]}: ObsPy cannot read it as MiniSEED"):
-        warnings.simplefilter("error", InternalMSEEDWarning)  # a file cut short is only worth a warning to ObsPy
-        head = read(io.BytesIO(content), format="MSEED", headonly=True)
-        if sum(trace.stats.npts for trace in head) > LARGEST_IN_SAMPLES:
-            raise Damaged(f"it promises more than {LARGEST_IN_SAMPLES} samples", "split it")
-        stream = read(io.BytesIO(content), format="MSEED")
-    for trace in stream:
-        if trace.data.dtype.kind not in "iuf":
-            raise Damaged(f"channel {trace.id} holds text, not samples")
-        trace.data = finite(trace.data)
-    return stream
 
 
 def _inventory(source, name):
@@ -93,7 +95,7 @@ def _inventory(source, name):
 
 
 def _recording(stream, inventory, unit, file_name):
-    """One sensor's Recording from its traces."""
+    """One sensor's Recording from its traces; horizontals 1 and 2 are turned where StationXML tells their azimuths."""
     letters = {trace.stats.channel: _direction(trace.stats.channel)[1] for trace in stream}
     if any(code[:2] in _LETTERS and code[2:] == "1" for code in letters):
         raise Damaged("it is KiK-net's borehole sensor", "give the surface sensor's files, EW2 NS2 UD2")
@@ -116,7 +118,19 @@ def _recording(stream, inventory, unit, file_name):
     )
     traces = {letters[trace.stats.channel]: trace for trace in stream}
     if any(code[-1] in "12" and code[:2] not in _LETTERS for code in letters):
-        waveform, note = _turned(waveform, traces, inventory, note)
+        azimuths = [(_said(inventory, "orientation", traces[letter]) or {}).get("azimuth") for letter in "NE"]
+        if any(azimuth is None for azimuth in azimuths):
+            note += "; horizontals are the file's 1 and 2, not necessarily north and east"
+        else:
+            from obspy.signal.rotate import rotate2zne
+
+            first, second = map(float, azimuths)
+            if not abs(np.cos(np.radians(first - second))) < 0.02:
+                raise Damaged(f"its horizontals are not at right angles: azimuths {first:g} and {second:g}")
+            two, one, up = waveform
+            up, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
+            waveform = np.stack([east, north, up])
+            note += f"; horizontals at {first:g} and {second:g} degrees turned to north and east"
     stats, place = traces["Z"].stats, _said(inventory, "coordinates", traces["Z"]) or {}
     columns = {f"station_{name}": value for name, value in place.items()} | {"start_time": start.isoformat() + "Z"}
     named, code = _NIED_NAME.match(file_name), stats.station
@@ -158,7 +172,13 @@ def _to_acceleration(stream, inventory, unit):
         low = (-2.0, -1.0) if accelerometer else (SLOWEST_IN_HZ / 2, SLOWEST_IN_HZ)
         high = tuple(share * trace.stats.sampling_rate for share in TAPER_IN_RATES)
         with obspy_or(f"the response of {trace.id} cannot be removed", "check the StationXML"):
-            remarks += _gain_remark(trace, response)
+            stated = response.instrument_sensitivity
+            hertz = stated.frequency or 1.0
+            gain = abs(response.get_evalresp_response_for_frequencies([hertz], output="DEF")[0])
+            # the stages and the sensitivity are two statements of one gain
+            if not abs(gain - abs(stated.value)) <= LARGEST_GAIN_DIFFERENCE * abs(stated.value):
+                told = f"its stages multiply to {gain:.4g} at {hertz:g} Hz, its sensitivity is {stated.value:.4g}"
+                remarks.append(f"gain of {trace.stats.channel}: the StationXML contradicts itself ({told})")
             trace.remove_response(inventory, "ACC", water_level=60, pre_filt=low + high, taper=False)
         trace.data = trace.data * 100.0
     if not staged:
@@ -166,28 +186,42 @@ def _to_acceleration(stream, inventory, unit):
     return "instrument response removed", 0.0 if all(accelerometers) else SLOWEST_IN_HZ, tuple(remarks)
 
 
-def _gain_remark(trace, response):
-    """A list of one text where the response's stages and its sensitivity, two statements of one gain, disagree."""
-    stated = response.instrument_sensitivity
-    frequency_in_hz = stated.frequency or 1.0
-    gain = abs(response.get_evalresp_response_for_frequencies([frequency_in_hz], output="DEF")[0])
-    if abs(gain - abs(stated.value)) <= LARGEST_GAIN_DIFFERENCE * abs(stated.value):
-        return []
-    told = f"its stages multiply to {gain:.4g} at {frequency_in_hz:g} Hz, its sensitivity is {stated.value:.4g}"
-    return [f"gain of {trace.stats.channel}: the StationXML contradicts itself ({told})"]
+def nied_family(name):
+    """(what the three component files of a record share, component): AICH040010061330.EW2 and its siblings."""
+    stem, _, end = name.rpartition(".")
+    return f"{stem}.{end[2:]}", _LETTERS[end[:2].upper()]
 
 
-def _turned(waveform, traces, inventory, note):
-    """(waveform, note) with horizontals 1 and 2 turned to north and east where StationXML tells azimuths."""
-    from obspy.signal.rotate import rotate2zne
+def decode_nied(source, names, unit):
+    """One Recording of the surface sensor: counts x scale factor; times are Japanese local time, made UTC.
+    NIED names files by the origin minute and gives the origin time in each header: both name the event."""
+    parts = {nied_family(name)[1]: _nied_component(source.text(name)) for name in names}
+    waveform, note = in_order({component: samples for component, (samples, _, _) in parts.items()})
+    _, traces, headers = zip(*parts.values(), strict=True)
+    rate = equal([trace.stats.sampling_rate for trace in traces], "sampling rate")
+    start = equal([str(trace.stats.starttime) for trace in traces], "start time")
+    code, origin = equal([h.get("Station Code", "") for h in headers], "station"), headers[0].get("Origin Time", "")
+    columns = {name: headers[0].get(key) for name, key in _NIED_COLUMNS.items()} | {"start_time": start}
+    columns["origin_time"] = origin_time = utc(origin, "%Y/%m/%d %H:%M:%S", JST_IN_HOURS)
+    columns["event"] = "nied_" + re.sub(r"\D", "", origin)[2:12] if origin_time else ""
+    return [Recording(waveform, rate, NIED_NETWORK, code, "counts x scale factor" + note, 0.0, columns)]
 
-    azimuths = [(_said(inventory, "orientation", traces[letter]) or {}).get("azimuth") for letter in "NE"]
-    if any(azimuth is None for azimuth in azimuths):
-        return waveform, f"{note}; horizontals are the file's 1 and 2, not necessarily north and east"
-    first, second = map(float, azimuths)
-    if not abs(np.cos(np.radians(first - second))) < 0.02:
-        raise Damaged(f"its horizontals are not at right angles: azimuths {first:g} and {second:g}")
-    two, one, up = waveform
-    up, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
-    note += f"; horizontals at {first:g} and {second:g} degrees turned to north and east"
-    return np.stack([east, north, up]), note
+
+def _nied_component(text):
+    """(samples in cm/s², ObsPy trace, header) of one file."""
+    from obspy import read
+
+    header = {line[:18].strip(): line[18:].strip() for line in text[:4000].split("\n")[:17]}
+    scale = _FULL_SCALE.fullmatch(header.get("Scale Factor", ""))
+    counts_to_gal = number(scale[1]) / (number(scale[2]) or np.nan) if scale else np.nan
+    rate = number(header.get("Sampling Freq(Hz)", "").removesuffix("Hz"))
+    if not 1e-12 < counts_to_gal < 1e3:
+        raise Damaged("the header's scale factor is not of the form 2000(gal)/8388608")
+    if not 1 <= rate <= 10_000:
+        raise Damaged("the header has no sampling frequency")
+    with obspy_or("ObsPy cannot read it as K-NET ASCII"):
+        trace = read(io.BytesIO(text.encode("latin-1")), format="KNET")[0]
+    promised = number(header.get("Duration Time(s)")) * rate
+    if not abs(trace.stats.npts - promised) <= rate:  # the duration is given in whole seconds
+        raise Damaged(f"the header promises {promised:g} samples, the file holds {trace.stats.npts}")
+    return finite(trace.data) * counts_to_gal, trace, header
