@@ -14,6 +14,7 @@ from tsgen.metrics import (
     chance,
     drawn_matrices,
     drawn_scores,
+    energy_distance,
     f0_by_station,
     f0_histogram,
     js_similarity,
@@ -280,3 +281,17 @@ def test_f0_by_station_follows_the_table():
     assert list(groups) == ["A.1", "B.1"]
     np.testing.assert_array_equal(groups["B.1"], [2.0, np.nan])
     assert list(f0_by_station(table, [1.0, 2.0, 3.0], ["B.1"])) == ["B.1"]
+
+
+def test_energy_distance_of_one_law_is_0_in_the_mean_and_sees_a_shift():
+    rng = np.random.default_rng(0)
+    same = [energy_distance(*rng.normal(size=(2, 30, 3))) for _ in range(400)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / 20 and np.std(same) > 0.01
+    assert energy_distance(rng.normal(size=(30, 3)), 1 + rng.normal(size=(30, 3))) > 5 * np.std(same)
+
+
+def test_energy_distance_by_hand_and_with_weights():
+    x, y = np.array([[0.0], [1.0]]), np.array([[0.0], [3.0], [3.0]])
+    pairs = np.mean([0, 3, 3, 1, 2, 2])
+    assert energy_distance(x, y) == pytest.approx(2 * pairs - 1 - 2)  # E|x−x'| 1, E|y−y'| (0 + 3 + 3) / 3
+    assert energy_distance(x, np.append(y, [[9.0]], 0), y_weights=[1, 1, 1, 0]) == pytest.approx(2 * pairs - 3)

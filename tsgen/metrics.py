@@ -6,6 +6,7 @@ f0 values come as {station: f0 array in Hz}, or, to be drawn again by event, as 
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import cdist
 
 from tsgen.config import F0Settings
 from tsgen.findings import interval
@@ -110,6 +111,19 @@ def drawn_scores(real, generated, weights, stations, settings=DEFAULT):
     """S x S scores (draws,) of ``drawn_matrices``."""
     matrices, ideal = drawn_matrices(real, generated, weights, stations, settings), np.eye(len(stations), dtype=bool)
     return np.array([_correlation(each, ideal) for each in matrices])
+
+
+def energy_distance(x, y, x_weights=None, y_weights=None):
+    """Energy distance 2 E|x−y| − E|x−x'| − E|y−y'| of rows x (n, d) and y (m, d) that count weights (n,), (m,) times.
+
+    Unbiased: pairs of a row with itself are left out, so one law has expectation 0 (Székely and Rizzo 2013)."""
+    sides = [(np.asarray(s, float), np.ones(len(s)) if w is None else w) for s, w in ((x, x_weights), (y, y_weights))]
+
+    def mean(first, second, own=False):
+        pairs = np.outer(first[1], second[1]) * (1 - own * np.eye(len(first[0]), len(second[0])))
+        return (cdist(first[0], second[0]) * pairs).sum() / pairs.sum()
+
+    return float(2 * mean(*sides) - sum(mean(side, side, own=True) for side in sides))
 
 
 def s_by_s(rows, columns, settings=DEFAULT):

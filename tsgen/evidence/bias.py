@@ -57,8 +57,6 @@ def bias(study, name):
     return study.keep_findings(f"bias-{name}", build, inputs)
 
 
-# ---- tables ----
-
 WORDS = {"rms": "RMS", "pga": "PGA", "pgv": "PGV", "arias": "Arias intensity", "cav": "CAV"}
 WORDS |= {"d5_75": "D5-75", "d5_95": "D5-95", "psa": "PSA", "drift": "drift after double integration"}
 WORDS |= {"quiet": "quiet before P", "p_lead": "lead of P (s)", "vertical": "vertical over horizontal"}

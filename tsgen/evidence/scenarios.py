@@ -28,9 +28,6 @@ GRID_FREQUENCIES_IN_HZ = (1.0, 3.0, 10.0)
 PLAIN_VS30 = 400.0  # m/s, where none is known
 
 
-# ---- scenarios ----
-
-
 def scenarios(study, which):
     """DataFrame of SCENARIO, one row a record to generate. which: "training" (scenarios of the training records,
     settings.n_fresh / 4 a station), "held_out" (those of the held-out recordings, several times), "unseen" (training
@@ -92,9 +89,6 @@ def reach(study):
     """{"magnitude": (least, most), "distance_in_km": …} of the records the model was trained on."""
     table = pd.concat([study.training.table, study.background.table]).reindex(columns=NEEDED).dropna()
     return {name: (float(table[name].min()), float(table[name].max())) for name in NEEDED}
-
-
-# ---- what is generated, and what is measured ----
 
 
 def generated(study, rows, n=1):
@@ -173,9 +167,6 @@ def expected(study, sweep, period_in_s):
     site = (vs30 if np.isfinite(vs30) else PLAIN_VS30, [period_in_s], "turkey", DEPTH_IN_KM)
     predicted = {model: ground_motion.prediction(model, at["magnitude"], near, *site) for model in ground_motion.MODELS}
     return {model: (x, median[:, 0], ln_std[:, 0]) for model, (median, ln_std) in predicted.items()}
-
-
-# ---- generated against reference ----
 
 
 def pairs(study):

@@ -188,8 +188,6 @@ def stations(study):
     return study.keep_findings("stations", build, [study.stage("f0", "targets")])
 
 
-# ---- tables ----
-
 STATION_COLUMNS = {("records", "count"): "records", ("held-out records", "count"): "held out"}
 STATION_COLUMNS |= {("f0", "level"): "median f0 (Hz)", ("f0", "spread"): "standard deviation of ln f0"}
 STATION_COLUMNS |= {("f0", "planted"): "planted f0 (Hz)"}

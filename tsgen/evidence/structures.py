@@ -109,9 +109,6 @@ def structures(study):
     return study.keep_findings("structures", build, inputs)
 
 
-# ---- tables ----
-
-
 def fifteen_percent(study, against):
     """DataFrame by kind of measure and statistic: how many are within 15 % by value, and with their whole interval."""
     whole = findings.select(structures(study), against=against)
