@@ -54,6 +54,7 @@ TOLD_APART = {
 FOR_CLAIMS = {"evidence", "folds", "recorded", "cgm_networks"}  # in one test below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOLD_APART)
 def test_every_experiment_runs_at_smoke(name, tmp_path):
     _, rows = ran(name, tmp_path / "results")
@@ -65,6 +66,7 @@ def test_every_experiment_is_run_by_a_test():
     assert set(experiments.EXPERIMENTS) == TOLD_APART.keys() | FOR_CLAIMS
 
 
+@pytest.mark.slow
 def test_what_claims_read_of_stored_experiments_is_what_experiments_write(tmp_path):
     given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
     sources = {"evidence": ran("evidence", tmp_path / "results")[1]}

@@ -43,6 +43,7 @@ def judged(tmp_path_factory):
         return scenarios.scenario(run), structures.structures(run), run
 
 
+@pytest.mark.slow
 def test_the_truth_as_a_generator_differs_by_the_planted_factor_alone(judged):
     found = judged[0]
     cgm = select(found, subject="cgm", against="fresh", station="", statistic="median")
@@ -62,6 +63,7 @@ def test_the_truth_as_a_generator_differs_by_the_planted_factor_alone(judged):
     assert farthest["value"] == pytest.approx(np.log(1.3), abs=0.12)
 
 
+@pytest.mark.slow
 def test_structures_feel_the_planted_factor_where_it_can_be_felt(judged):
     _, felt, run = judged
     fresh = select(felt, against="fresh", statistic="median")
@@ -118,6 +120,7 @@ def test_a_run_says_all_there_is_to_say_of_scenarios(study, smoke_findings):
     assert len(structures.fragility(study)) == 3 * 3 and scenarios.bins(study, "pga")[0].shape == (4, 4)
 
 
+@pytest.mark.slow
 def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
     distance = np.linspace(10.0, 90.0, 60)
     folder = recorded(tmp_path / "set", distance_in_km=distance)

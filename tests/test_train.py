@@ -163,6 +163,7 @@ def wait_for_last_epoch(folder, process, deadline_in_s=60):
     time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_identical_weights(tmp_path):
     settings = replace(RECIPE, epochs_phase_0=4, epochs_phase_1=3)
     body = """
@@ -301,6 +302,7 @@ def together(tmp_path, body):
     return [pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two")]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(tmp_path):
     one, two = together(tmp_path, TOGETHER)
     for column in ("training_loss", "validation_loss"):
@@ -320,6 +322,7 @@ CGM_TOGETHER = """
 """
 
 
+@pytest.mark.slow
 def test_cgm_trains_in_two_processes_as_in_one(tmp_path):
     """To 0.03 of a loss that falls by 0.4: a process draws its own latents and normalises its own half of a batch."""
     one, two = together(tmp_path, CGM_TOGETHER)

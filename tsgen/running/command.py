@@ -104,6 +104,7 @@ def test(fast):
     run = [sys.executable, "-m"]
     pytest = [*run, "pytest", "--rootdir", str(ROOT), "-n", "auto", "--dist", "loadfile"]
     steps = [[*run, "ruff", "check", "."], [*run, "ruff", "format", "--check", "."], [*pytest, "tests"]]
+    steps[-1] += ["-m", "not slow"] if fast else []
     strict = [[*run, "tsgen.running.runner", "quick"], [*pytest, *NBVAL, "notebooks"]]
     steps += [[*run, "tsgen.running.command", "smoke"]] if fast else strict
     with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
