@@ -268,6 +268,24 @@ def test_an_unknown_station_is_named(study):
         _ = other.training
 
 
+def test_a_station_is_found_in_small_letters_and_a_poor_one_is_told_apart(tmp_path):
+    folder = recorded(tmp_path / "set", n=30)
+    records = Records.load(folder)
+    records.with_columns(quality=np.where(records.table["station"] == "TK.0002", "weak", "")).save(folder)
+    assert Study("smoke", folder, "tk.0001,0000", folder=tmp_path / "run").stations == ["TK.0000", "TK.0001"]
+    with pytest.raises(ValueError, match=r"TK\.0002 has poor records alone; the stations with most events: TK\.0000"):
+        _ = Study("smoke", folder, "TK.0002", folder=tmp_path / "poor").training
+
+
+def test_without_a_choice_the_fullest_stations_are_the_targets_and_few_events_hold_nothing_out(tmp_path, capsys):
+    few = Study("smoke", recorded(tmp_path / "few", n=9), folder=tmp_path / "run")  # three events a station, one poor
+    assert len(few.stations) == 3 and len(few.held_out) == 0 and len(few.training) == 8
+    assert "nothing is held out" in capsys.readouterr().out
+    assert "recordings held out" in few.lacking("held-out recordings") and not few.lacking("two stations")
+    some = Study("smoke", recorded(tmp_path / "some", n=18), folder=tmp_path / "run2")
+    assert len(some.held_out) >= 4 and not some.lacking("held-out recordings")
+
+
 def test_run_folders_do_not_meet(tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
     for parent in ("a", "b"):
