@@ -71,6 +71,7 @@ class WindowSettings:
     before_p_in_s: float = 5.0  # quiet kept before P, so that onset and noise level stay visible
     taper_in_s: float = 0.5  # at both ends, so that the cut itself adds no step
     arias_onset_share: float = 0.05  # where P is neither known nor picked, this share of the Arias intensity stands in
+    least_energy_share: float = 0.5  # kept from a picked P; else S lies outside, and the Arias intensity is followed
     onset: OnsetSettings = OnsetSettings()
 
 

@@ -1,6 +1,6 @@
 """What an engineer measures of an accelerogram: peaks, energy, duration, onsets, Fourier and response spectra.
-Only a record's true samples count, never the zero padding after them. Spectra are given at every period or frequency
-asked for; ``hvsr.in_band`` tells which of them the record can show."""
+Only a record's true samples count, never the zero padding after them; a vertical that is not there gives NaN. Spectra
+are given at every period or frequency asked for; ``hvsr.in_band`` tells which of them the record can show."""
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,14 @@ def measures(records):
         durations = np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
         cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
         values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
-    return pd.DataFrame(values, columns=list(COLUMNS))
+    table = pd.DataFrame(values, columns=list(COLUMNS))
+    table.loc[without_vertical(records), ["pga_z_in_cm_s2", "pgv_z_in_cm_s"]] = np.nan
+    return table
+
+
+def without_vertical(records):
+    """Mask (n,) of records of two horizontals, whose vertical is zeros (column ``components``)."""
+    return (records.table.get("components", pd.Series("", records.table.index)) == "EN").to_numpy()
 
 
 def velocities(records):
@@ -69,6 +76,7 @@ def fourier_amplitude(records, frequency_in_hz):
     amplitude = np.empty((len(records), 3, len(frequency_in_hz)))
     for rows in batches_of_rows(len(records), 3 * n_fft):
         amplitude[rows] = np.abs(fft.rfft(true_waveforms(records.take(rows)), n_fft)) @ smoothing / rate
+    amplitude[without_vertical(records), 2] = np.nan
     return amplitude
 
 
@@ -80,6 +88,7 @@ def response_spectra(records, periods_in_s, damping=0.05):
     spectra = np.empty((len(records), 3, len(periods_in_s)))
     for rows, place, response in responses(records, periods_in_s, damping, 3):
         spectra[rows, :, place] = np.abs(response).max(axis=2)
+    spectra[without_vertical(records), 2] = np.nan
     return spectra
 
 

@@ -126,10 +126,10 @@ class Records:
         return assemble(traces, [self.sampling_rate_in_hz] * len(self), self.table, sampling_rate_in_hz)
 
     def window(self, n_samples, settings=WindowSettings()):  # noqa: B008 (frozen)
-        """Cut or zero-pad each record to ``n_samples``, from 5 s before P as known, else as picked, else before 5 % of
-        the Arias intensity; column ``window_from`` says which. The mean is removed and both ends are tapered. Column
-        ``energy_in_window`` gives the share of the record's energy that the window keeps (0 to 1), ``samples`` the
-        length before padding."""
+        """Cut or zero-pad each record to ``n_samples``, from 5 s before P as known; else as picked, if that keeps half
+        of the energy; else before 5 % of the Arias intensity. Column ``window_from`` says which. The mean is removed
+        and both ends are tapered. Column ``energy_in_window`` gives the share of the record's energy that the window
+        keeps (0 to 1), ``samples`` the length before padding."""
         rate = self.sampling_rate_in_hz
         out = np.zeros((len(self), 3, n_samples), np.float32)
         table = self.table.copy()
@@ -140,7 +140,7 @@ class Records:
             wave = wave[:, : int(n)].astype(float)
             wave = wave - wave.mean(axis=1, keepdims=True)
             energy = np.cumsum((wave**2).sum(axis=0))
-            first, origin = _window_start(wave[2], energy, p_known[i], rate, settings)
+            first, origin = _window_start(wave[2], energy, p_known[i], n_samples, rate, settings)
             start = int(min(max(0, np.floor(first - settings.before_p_in_s * rate)), wave.shape[1] - 1))
             origins.append(origin)
             cut = wave[:, start : start + n_samples]
@@ -202,12 +202,15 @@ class Records:
         return assemble((found.read(i) for i in range(len(table))), rates, table, sampling_rate_in_hz)
 
 
-def _window_start(vertical, energy, p_known, rate, settings):
+def _window_start(vertical, energy, p_known, n_samples, rate, settings):
     """(sample before which a window starts, what it is) from the vertical (t,) and the running energy (t,)."""
     if np.isfinite(p_known):
         return p_known, "P known"
-    if np.isfinite(picked := onset.p_onset(vertical, rate, settings.onset)):
-        return picked * rate, "P picked"
+    if np.isfinite(picked := onset.p_onset(vertical, rate, settings.onset) * rate):
+        first = max(0, int(picked - settings.before_p_in_s * rate))
+        kept = energy[min(first + n_samples, len(energy)) - 1] - energy[first]
+        if kept >= settings.least_energy_share * energy[-1]:
+            return picked, "P picked"
     share = settings.arias_onset_share
     return np.searchsorted(energy, share * energy[-1]), f"{100 * share:g} % of Arias intensity"
 
