@@ -666,7 +666,7 @@ def test_two_sensors_in_one_file_are_two_records_and_a_broken_one_costs_no_other
     (stream + other[1:]).write(str(tmp_path / "both.mseed"), format="MSEED")
     records, report = formats.read_folder(tmp_path, unit="cm/s^2")
     assert records.stations == ["CI.CLC"] and report["outcome"].tolist() == ["read", "refused"]
-    assert "component Z is missing" in report["reason"][1]
+    assert "component E is missing" in report["reason"][1]
 
 
 def test_units_and_component_helpers():
