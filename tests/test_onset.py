@@ -128,5 +128,7 @@ def test_a_window_says_what_it_starts_from():
     first, cut = (pd.to_datetime(some.table["start_time"], format="ISO8601") for some in (records, window))
     later = cut - first
     assert later.dt.total_seconds().tolist()[:2] == pytest.approx([10, 15], abs=0.3)
+    short = records.window(1000).table["window_from"].tolist()  # from P it would end before S
+    assert short[:2] == ["P known", "5 % of Arias intensity"]
     without = records.window(3000, WindowSettings(onset=OnsetSettings(least_rise=np.inf)))
     assert without.table["window_from"].tolist()[1] == "5 % of Arias intensity"
