@@ -93,11 +93,11 @@ def test_p_of_afad_s_own_table_is_met(recordings):
 
 
 def test_p_of_openeew_is_where_it_was_read_by_eye(recordings):
-    """60 records (the first in the order of the SHA-256 of their names), read twice from pictures without the picks,
-    the second time shuffled, at another scale and with hidden times; three show no P. Measured: the readings differ by
-    0.03 s in the median, 5 % of them by more than 0.5 s; picks are off by 0.08 s in the median, 19 % by more than
-    0.5 s, 12 % by more than 1 s (a weak P: S or a later part of P is picked); 5 % of the Arias intensity is off by
-    8.2 s, 98 % by more than 0.5 s, 95 % by more than 1 s."""
+    """60 records (the first in the order of the SHA-256 of their names), read twice by one reader from pictures without
+    the picks, the second time shuffled, at another scale and with hidden times; three show no P.
+    Measured: the readings differ by 0.03 s in the median, 5 % of them by more than 0.5 s; picks are off by 0.08 s in
+    the median, 19 % by more than 0.5 s, 12 % by more than 1 s (a weak P: S or a later part of P is picked); 5 % of the
+    Arias intensity is off by 8.2 s, 98 % by more than 0.5 s, 95 % by more than 1 s."""
     read = pd.read_csv(ROOT / "tests" / "openeew_onsets.csv", index_col="trace_name").mean(axis=1).dropna()
     onsets = {"picked": [], "arias": []}
     for wave, rate, _ in (recordings[name] for name in read.index):
