@@ -11,6 +11,7 @@ from test_records import made
 
 from tsgen import config, findings, store
 from tsgen import study as study_module
+from tsgen.dataset import Dataset
 from tsgen.evidence import scores
 from tsgen.records import Records, event_groups
 from tsgen.study import RECIPES, Study, with_scenarios
@@ -319,6 +320,16 @@ def test_recorded_stations_with_few_background_records_use_the_simulated_backgro
     curves = run.hvsr(run.generated("control_average"))
     assert np.isnan(curves.curves[:, curves.frequency_in_hz > 12.1]).all()
     assert len(run.not_used) == 1 and run.not_used["reason"][0].startswith("weak")
+
+
+def test_a_record_of_two_horizontals_is_left_out_with_its_reason(tmp_path):
+    records = made(n=30, t=1024, stations=3, p_arrival_sample=250.0)
+    waveforms = records.waveforms.copy()
+    waveforms[7, 2] = 0
+    Records(waveforms, 50.0, records.table).save(tmp_path / "set")
+    data = Dataset("smoke", tmp_path / "set", folder=tmp_path / "run")
+    assert len(data.records) == 29 and set(data.records.table["components"]) == {"ENZ"}
+    assert data.not_used["reason"].tolist() == ["horizontals alone: HVSR and the models need a vertical"]
 
 
 def test_results_say_what_the_run_was(study, smoke_findings):

@@ -17,6 +17,7 @@ from tsgen.formats.recording import Damaged, UnreadableRecord, scale_of
 from tsgen.records import assemble
 
 LARGEST_IN_BYTES = 16 * 2**30  # of the waveforms returned; Records.load opens larger collections as memory maps
+NO_VERTICAL = "horizontals alone: HVSR and the models need a vertical"  # quality where components is EN
 CHUNK = 16  # jobs given to a worker at a time
 MOST_REASONS = 5  # in one sentence; the report has all
 FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it saves
@@ -126,8 +127,12 @@ def _work(job, wanted):
 def _prepared(waveform, rate, row, wanted):
     """(waveform, rate, row) checked at its native rate, then brought to the wanted rate and length."""
     remarks, counts = row.pop("remarks", ()), row.pop("counts", None)
-    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan), wanted.quality, counts)
-    row["quality"] = row.get("quality") or "; ".join([*remarks, *told])
+    row["components"] = "ENZ" if waveform[2].any() else "EN"  # readers fill a missing vertical with zeros
+    here = slice(len(row["components"]))
+    counts = counts if counts is None else counts[here]
+    told = quality.faults(waveform[here], rate, row.get("p_arrival_sample", np.nan), wanted.quality, counts)
+    absent = () if row["components"] == "ENZ" else (NO_VERTICAL,)
+    row["quality"] = row.get("quality") or "; ".join([*absent, *remarks, *told])
     records = assemble([waveform], [rate], pd.DataFrame([row]), wanted.sampling_rate_in_hz)
     if wanted.duration_in_s:
         records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)), wanted.window)
