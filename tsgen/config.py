@@ -38,6 +38,7 @@ class QualitySettings:
     """Rules that mark a readable record as poor; each gives a reason in the ``quality`` column."""
 
     lowest_peak_in_cm_s2: float = 1.0  # weaker than this is closer to noise than to strong motion
+    highest_peak_in_cm_s2: float = 4903.0  # 5 g: above it the gain or the unit is wrong; 4 g is the most measured
     shortest_in_s: float = 10.0  # shorter ones hold no S waves and coda
     clipped_samples: int = 4  # at one extreme value: sound records have one, coarse ones two or three
     clipped_share: float = 0.5  # of the samples within 10 % of the extreme; coarse unclipped records reach 0.48

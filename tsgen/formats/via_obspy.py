@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from tsgen.collection import utc
+from tsgen.formats.peer import derivative
 from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, obspy_or, scale_of
 
 NIED_NETWORK = "BO"  # FDSN code of NIED's strong-motion networks, as ObsPy gives it
@@ -179,11 +180,16 @@ def _to_acceleration(stream, inventory, unit):
             if not abs(gain - abs(stated.value)) <= LARGEST_GAIN_DIFFERENCE * abs(stated.value):
                 told = f"its stages multiply to {gain:.4g} at {hertz:g} Hz, its sensitivity is {stated.value:.4g}"
                 remarks.append(f"gain of {trace.stats.channel}: the StationXML contradicts itself ({told})")
-            trace.remove_response(inventory, "ACC", water_level=60, pre_filt=low + high, taper=False)
-        trace.data = trace.data * 100.0
+            # a water level would distort what is not in the sensor's own quantity (ObsPy issue 3136): pre_filt serves
+            quantity = "ACC" if accelerometer else "VEL"
+            trace.remove_response(inventory, quantity, water_level=None, pre_filt=low + high, taper=False)
+        samples = finite(trace.data) if accelerometer else derivative(finite(trace.data), trace.stats.delta)
+        trace.data = samples * 100.0
     if not staged:
         return "divided by the sensitivity, as its StationXML gives no response (level=channel)", 0.0, ()
-    return "instrument response removed", 0.0 if all(accelerometers) else SLOWEST_IN_HZ, tuple(remarks)
+    if all(accelerometers):
+        return "instrument response removed", 0.0, tuple(remarks)
+    return "instrument response removed to velocity, then differentiated", SLOWEST_IN_HZ, tuple(remarks)
 
 
 def nied_family(name):
