@@ -61,6 +61,21 @@ class WindowSettings:
 
 
 @dataclass(frozen=True)
+class DownloadSettings:
+    """Manners towards servers, and what is cut out of continuous recordings."""
+
+    pause_in_s: float = 0.5  # between requests
+    timeout_in_s: float = 60.0  # without a byte; data centres can take half a minute to find a record
+    waits_in_s: tuple[float, ...] = (2.0, 8.0, 30.0, 120.0)  # before each new attempt at a request that failed
+    longest_wait_in_s: float = 900.0  # that a server may ask for; beyond it we end and say when to come back
+    failures_in_a_row: int = 3  # records that fail so are the server's trouble, not theirs
+    before_p_in_s: float = 60.0  # kept before P: noise for a picker, and room for the response's transient
+    coda_in_s: float = 120.0  # kept after S
+    p_velocity_in_km_per_s: float = 8.0  # no P arrives earlier within some hundred km
+    s_velocity_in_km_per_s: float = 3.0  # hardly any S arrives later
+
+
+@dataclass(frozen=True)
 class SimulationSettings:
     """The simulated network: how many records; the physics lives with its reasons in ``simulate``."""
 
