@@ -72,6 +72,7 @@ def fetch(planned, wish, web):
     for name in sorted(members):
         records.setdefault((afad.dyna_family(name) or (name,))[0], []).append(name)
     names = max(records.values(), key=len)  # the first of the most complete
+    names = names if len(names) > 2 else sorted(members)
     fields = _said({name: members[name].decode("latin-1") for name in names}, names)
     fields |= {"file": f"{station}/{names[0]}"}
     return {f"{station}/{name}": members[name] for name in names}, fields

@@ -5,6 +5,7 @@ import json
 from xml.etree import ElementTree
 
 import pandas as pd
+from tqdm import tqdm
 
 from tsgen.download.fdsn import EVENTS, address
 from tsgen.download.plan import Planned, pairs, window
@@ -36,7 +37,7 @@ def plan(wish, web):
     found = [(device, quake) for device, quake in found if _stood(device, pd.Timestamp(quake["origin_time"]))]
     wish.limited(len(found))  # each costs a request only to see whether there are files
     planned, listed = [], {}
-    for device, quake in found:
+    for device, quake in tqdm(found, unit="record", desc="looking", disable=None):
         start, end = window(quake, wish.settings)
         files = [_file(device, time) for time in pd.date_range(start.floor(BUCKET), end, freq=BUCKET)]
         for hour in {file.rpartition("/")[0] for file in files} - listed.keys():

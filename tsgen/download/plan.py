@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsgen.config import DownloadSettings
-from tsgen.download.polite import NothingThere, ServerTrouble, xml
+from tsgen.download.polite import NothingThere, Refused, ServerTrouble, xml
 from tsgen.formats.catalogue import KM_PER_DEGREE, TABLE, earthquakes
 from tsgen.formats.recording import Damaged
 from tsgen.records import epicentral_distance_in_km
@@ -85,7 +85,7 @@ def download(source, wish, web, say=print):
             continue
         except ServerTrouble as error:
             failures.append(f"{' '.join(each.key)}: {error}")
-            in_a_row += 1
+            in_a_row += not isinstance(error, Refused)  # a record that is not public is no trouble
             if in_a_row == wish.settings.failures_in_a_row:
                 told = f"{in_a_row} records in a row failed, the last: {failures[-1]}"
                 raise ServerTrouble(f"{told}; what is fetched stands, and the same command goes on") from None

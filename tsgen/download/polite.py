@@ -22,6 +22,10 @@ class ServerTrouble(Exception):
     """A request that the server would not, or could not, answer: one sentence."""
 
 
+class Refused(ServerTrouble):
+    """What it will not answer, however often it is asked."""
+
+
 class NothingThere(Exception):
     """The server has no such data."""
 
@@ -52,7 +56,7 @@ class Web:
                     raise NothingThere(url) from None
                 told, asked_for_in_s = _said(error), self._retry_after(error)
                 if error.code not in WORTH_ANOTHER_ATTEMPT:
-                    raise ServerTrouble(f"{_host(url)} refuses ({told}); asked was {url}") from None
+                    raise Refused(f"{_host(url)} refuses ({told}); asked was {url}") from None
             except WrongAnswer as error:
                 told = str(error)
             except (OSError, http.client.HTTPException) as error:  # no connection, a stall, one that broke off
