@@ -1,5 +1,6 @@
 """Downloads from a server on this machine (``download_server``): what is fetched, resumed, refused, and then read."""
 
+import json
 import os
 import shutil
 import signal
@@ -39,9 +40,9 @@ def server(holdings):
         yield one
 
 
-def fetch(server, source, folder, *more, web=None):
+def fetch(server, source, folder, *more, web=None, words=None):
     """Exit code of the command against ``server``; its waits take no time."""
-    words = [source, "--out", str(folder), "--server", server.url, *WORDS[source], *more]
+    words = [source, "--out", str(folder), "--server", server.url, *(words or WORDS[source]), *more]
     words += ["--events", server.url] if source == "openeew" else []
     return command.main(words, web or Web(wait=lambda seconds: None))
 
@@ -109,10 +110,9 @@ def test_what_is_fetched_reads_as_the_planted_motion(downloaded, holdings):
         assert np.isnan(ours["p_arrival_sample"])  # a computed P is no observed one
 
 
-def test_windows_begin_a_minute_before_p_and_hold_the_coda(downloaded, holdings):
+@pytest.mark.parametrize("downloaded", ["fdsn", "openeew"], indirect=True)  # ESM cuts its records itself
+def test_windows_begin_a_minute_before_p_and_hold_the_coda(downloaded):
     source, folder = downloaded
-    if source == "esm":
-        pytest.skip("ESM cuts its records itself")
     table = read(folder, source)[0].table
     for row in table.to_dict("records"):
         depth, start = row["depth_in_km"], pd.Timestamp(row["start_time"])
@@ -144,19 +144,15 @@ def test_table_terms_and_originals_are_beside_the_records(downloaded, server):
         assert set(table["licence"]) == {"D (network default license)"}
 
 
+@pytest.mark.parametrize("downloaded", ["fdsn"], indirect=True)
 def test_the_accelerometer_goes_before_the_seismometer(downloaded, server, tmp_path):
     source, folder = downloaded
-    if source != "fdsn":
-        pytest.skip("of FDSN only")
     names = [name for name in files_of(folder) if name.endswith(".mseed")]
     assert all((".HN." in name) == name.startswith("TK.0205") for name in names)
     processing = read(folder, source)[0].table.groupby("station")["processing"].first()
     assert "then differentiated" in processing["TK.1716"] and "differentiated" not in processing["TK.0205"]
-    WORDS["fdsn"], kept = ["--network", "TK"], WORDS["fdsn"]  # seismometers only if asked for
-    try:
-        assert fetch(server, "fdsn", tmp_path / "out") == 0
-    finally:
-        WORDS["fdsn"] = kept
+    # seismometers only if asked for
+    assert fetch(server, "fdsn", tmp_path / "out", words=["--network", "TK"]) == 0
     assert {row["station"] for row in asked(server, "dataselect")} == {"0205"}
 
 
@@ -278,6 +274,30 @@ def test_one_record_that_fails_costs_no_other(server, tmp_path, capsys):
     assert fetch(server, "esm", tmp_path) == 0 and len(read(tmp_path, "esm")[0]) == 12
 
 
+def test_an_incomplete_record_is_kept_and_refused_when_it_is_read(server, tmp_path):
+    packed = download_server.io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("TK.0205..HNE.D.SIM.E0009.ACC.MP.ASC", "NETWORK: TK\n1.0\n")
+    server.faults.append({"in": "eventid=SIM.E0009", "times": 1, "content": packed.getvalue()})
+    assert fetch(server, "esm", tmp_path) == 0
+    table = pd.read_csv(tmp_path / "records.csv", dtype=str).set_index("event")
+    assert len(table) == 12 and pd.isna(table.loc["SIM.E0009", "magnitude"])
+    records, report = read(tmp_path, "esm")
+    assert len(records) == 11 and report.set_index("file")["outcome"][table.loc["SIM.E0009", "file"]] == "refused"
+
+
+def test_a_server_that_names_files_elsewhere_is_not_followed(server, tmp_path, capsys):
+    row = {"event_id": "a", "net_name": "../..", "station_code": "x", "location_code": "", "instr_code": "HN"}
+    rows = [row | {"processing_type": "MP"}]
+    packed = download_server.io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.ASC", "")
+    server.faults.append({"in": "dataset-selection", "times": 2, "content": json.dumps(rows).encode()})
+    server.faults.append({"in": "eventdata", "times": 1, "content": packed.getvalue()})
+    assert fetch(server, "esm", tmp_path / "here" / "out") == 1 and "outside" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ASC"))
+
+
 def test_requests_are_named_and_apart(server, tmp_path):
     clock, waits = [1000.0], []
 
@@ -341,7 +361,7 @@ def test_help_and_what_is_said_at_the_end(server, tmp_path, capsys):
     assert all(word in said for word in (*WORDS, "--min-magnitude", "--max-distance-km", "--most", "goes on where"))
     assert fetch(server, "esm", tmp_path / "my records") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "12 records at 2 stations; 12 to fetch" and "TK.0205" in said[1]
+    assert said[0] == "12 records, 12 to fetch:" and said[1].split() == "TK.0205 6 records, 6 to fetch".split()
     assert said[-1].endswith(f"./run_all.sh quick --records '{tmp_path}/my records' --stations TK.0205,TK.1716")
 
 
@@ -370,6 +390,8 @@ def test_quakeml_alone_tells_the_earthquake_by_the_time_of_its_p(miniseed, holdi
 
 
 def test_two_earthquakes_or_none_leave_it_unknown_and_the_report_says_so(miniseed):
+    from obspy import read_events
+
     path = next(miniseed.glob("events_*.xml"))
     whole = path.read_bytes()
     twin = whole.replace(b"SIM.E", b"TWIN.E")
@@ -380,8 +402,11 @@ def test_two_earthquakes_or_none_leave_it_unknown_and_the_report_says_so(minisee
     assert reasons.str.contains("several earthquakes have their P in it: SIM.E").all()
     assert (records.table["quality"] == "").all()  # it is no fault of the record
     (miniseed / "twin.xml").unlink()
-    path.write_bytes(whole.replace(b"<value>2000-", b"<value>1980-").replace(b"<value>2001-", b"<value>1981-"))
+    for event in (events := read_events(path)):
+        event.origins[0].time -= 600  # ten minutes: its P has passed, and it is not too long ago for a far one
+    events.write(str(path), format="QUAKEML")
     records, report = read(miniseed, "fdsn")
+    assert records.table["event_inferred"].all()
     assert report.loc[report["outcome"] == "read", "reason"].str.contains("no earthquake has its P in it").all()
     path.write_bytes(whole[: len(whole) // 2])
     records, report = read(miniseed, "fdsn")

@@ -6,6 +6,7 @@ are fetched one by one; files and table are moved into place, so that the next c
 
 import hashlib
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,10 @@ def download(source, wish, web, say=print):
     nothing = wish.folder / NOTHING
     none = set(nothing.read_text().splitlines()) if nothing.exists() else set()
     lacking = [each for each in planned if each.key not in there and ",".join(each.key) not in none]
-    _show(planned, there, lacking, say)
+    say(f"{len(planned)} records, {len(lacking)} to fetch:")
+    counts, left = (Counter(each.row["station"] for each in some) for some in (planned, lacking))
+    for station in sorted(counts):
+        say(f"  {station:12s} {counts[station]:5d} records, {left[station]} to fetch")
     wish.limited(len(planned))
     _add_text(wish.folder / "LICENSE.txt", source.LICENCE + "\n")
     for name, content in beside.items() if lacking else ():  # what stays the same keeps the study's stages valid
@@ -92,10 +96,11 @@ def download(source, wish, web, say=print):
             continue
         in_a_row = 0
         for name, content in files.items():
+            if not (wish.folder / name).resolve().is_relative_to(wish.folder.resolve()):
+                raise ServerTrouble(f"{source.NAME} names a file outside {wish.folder}: {name}; do not trust it")
             put(wish.folder / name, content)
-        fetched = pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%SZ")
-        row = each.row | fields | {"source": source.NAME, "fetched": fetched}
-        here = pd.concat([here, pd.DataFrame([row], dtype=str)], ignore_index=True)[COLUMNS]
+        row = each.row | fields | {"source": source.NAME, "fetched": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"}
+        here.loc[len(here)] = ["" if pd.isna(row.get(name)) else str(row[name]) for name in COLUMNS]
         put(wish.folder / TABLE, here.to_csv(index=False).encode())
     wanted = {each.row["station"] for each in planned}
     return here["station"][here["station"].isin(wanted)].value_counts().to_dict(), failures
@@ -119,15 +124,6 @@ def _add_text(path, text):
     before = path.read_text() if path.exists() else ""
     if text not in before:
         put(path, (before + text).encode())
-
-
-def _show(planned, there, lacking, say):
-    counts = pd.DataFrame([each.row["station"] for each in planned], columns=["station"]).value_counts("station")
-    held = pd.Series([each.row["station"] for each in planned if each.key in there]).value_counts()
-    left = pd.Series([each.row["station"] for each in lacking]).value_counts()
-    say(f"{len(planned)} records at {len(counts)} stations; {len(lacking)} to fetch")
-    for station, n in counts.sort_index().items():
-        say(f"  {station:12s} {n:5d} records, {held.get(station, 0)} here, {left.get(station, 0)} to fetch")
 
 
 def call(folder, n_there, asked):

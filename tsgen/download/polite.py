@@ -1,5 +1,6 @@
 """HTTP as a guest: a name, pauses between requests, and growing waits before a request is tried again."""
 
+import contextlib
 import email.utils
 import http.client
 import sys
@@ -113,9 +114,8 @@ def _host(url):
 
 def _said(error):
     """The status, and the first line of what a service writes beneath it."""
-    try:
-        lines = error.read(2000).decode("utf-8", "replace").strip().splitlines()
-    except (OSError, http.client.HTTPException):
-        lines = []
-    first = "" if not lines or lines[0].startswith("<") else f": {lines[0][:120]}"
-    return f"HTTP {error.code} {error.reason}{first}"
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        first = error.read(2000).decode("utf-8", "replace").strip().partition("\n")[0]
+        if first and not first.startswith("<"):
+            return f"HTTP {error.code}: {first[:120]}"
+    return f"HTTP {error.code} {error.reason}"
