@@ -21,12 +21,18 @@ from obspy.geodetics import gps2dist_azimuth
 from scipy.signal import resample_poly
 
 from tsgen import config, simulate
+from tsgen.download import __main__ as command
+from tsgen.download.polite import Web
 
 RATE_IN_HZ, N_EVENTS = 50.0, 6
 GAIN, SEISMOMETER_GAIN = 4e5, 5e9  # counts per m/s², and per m/s
 CORNER_IN_RAD_PER_S, DAMPING = 2 * np.pi / 120, 0.7  # of the seismometer
 CODES = ("0205", "1716")  # the two stations: an accelerometer, a seismometer
 DEVICES = ("001", "002")
+
+# what asks for all that the server holds, of each source
+WORDS = {"esm": ["--network", "TK", "--stations", "0205,TK.1716"], "fdsn": ["--network", "TK", "--velocity"]}
+WORDS["openeew"] = ["--from", "1999-12-31"]
 
 TIME, CODE = "starttime endtime format nodata", "network station location channel"
 CIRCLE = "minlatitude maxlatitude minlongitude maxlongitude latitude longitude minradius maxradius updatedafter"
@@ -345,3 +351,10 @@ def serving(holdings):
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server
         server.shutdown()
+
+
+def fetch(server, source, folder, *more, web=None, words=None):
+    """Exit code of the command against ``server``; its waits take no time."""
+    words = [source, "--out", str(folder), "--server", server.url, *(words or WORDS[source]), *more]
+    words += ["--events", server.url] if source == "openeew" else []
+    return command.main(words, web or Web(wait=lambda seconds: None))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from download_server import WORDS, fetch
 
 from tsgen import formats
 from tsgen.config import DownloadSettings
@@ -22,9 +23,8 @@ from tsgen.download import plan
 from tsgen.download.polite import Web
 from tsgen.formats import catalogue
 from tsgen.records import epicentral_distance_in_km
+from tsgen.study import Study
 
-WORDS = {"esm": ["--network", "TK", "--stations", "0205,TK.1716"], "fdsn": ["--network", "TK", "--velocity"]}
-WORDS["openeew"] = ["--from", "1999-12-31"]
 NETWORKS = {"esm": "TK", "fdsn": "TK", "openeew": "OEEWMX"}
 FETCHING = {"esm": "/esmws/eventdata/1/query", "fdsn": "/fdsnws/dataselect/1/query", "openeew": "/records/"}
 
@@ -38,13 +38,6 @@ def holdings():
 def server(holdings):
     with download_server.serving(holdings) as one:
         yield one
-
-
-def fetch(server, source, folder, *more, web=None, words=None):
-    """Exit code of the command against ``server``; its waits take no time."""
-    words = [source, "--out", str(folder), "--server", server.url, *(words or WORDS[source]), *more]
-    words += ["--events", server.url] if source == "openeew" else []
-    return command.main(words, web or Web(wait=lambda seconds: None))
 
 
 def asked(server, part):
@@ -338,6 +331,7 @@ def test_no_server_and_other_wrong_words(tmp_path, server, capsys):
     for words in (["esm", *out], ["esm", "--network", "TK", "--from", "yesterday", *out], ["fdsn", "--network", "X"]):
         with pytest.raises(SystemExit):
             command.main(words)
+        assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -458,3 +452,9 @@ def test_names_of_events_are_short():
 def test_first_p_of_a_shallow_earthquake_is_its_hypocentral_time():
     """In iasp91 the upper crust has 5.8 km/s."""
     assert catalogue.first_p_in_s(30.0, 10.0) == pytest.approx(np.hypot(30, 10) / 5.8, rel=0.01)
+
+
+def test_the_study_takes_the_folder(downloaded_folder, tmp_path):
+    study = Study("smoke", downloaded_folder, "TK.0205,TK.1716", folder=tmp_path)
+    assert len(study.targets) == 12 and len(study.held_out) == 4
+    assert (study.records.table["energy_in_window"] > 0.99).all()  # of 20 s, though the file has three minutes

@@ -808,6 +808,9 @@ def zipped(path, **members):
 
 
 def test_hostile_archives_are_refused(tmp_path):
+    (tmp_path / "no.zip").write_bytes(b"PK and no more")
+    with pytest.raises(formats.UnreadableRecord, match="the archive cannot be opened"):
+        formats.read_folder(tmp_path / "no.zip")
     content = (samples() / "afad_mat" / "20160203212508_4614.mat").read_bytes()
     good = {"20160203212508_4614.mat": content}
     for name in ("../20160203212509_4614.mat", "/tmp/20160203212509_4614.mat", "a/../../20160203212509_4614.mat"):

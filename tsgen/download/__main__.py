@@ -21,18 +21,23 @@ from tsgen.download.polite import ServerTrouble, Web
 SOURCES = {"esm": esm, "fdsn": fdsn, "openeew": openeew}
 
 
+class OneSentence(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{message}; python -m tsgen.download --help lists what there is\n")
+
+
 def wish_of(arguments):
     """(source, Wish, whether stations were named); ends with one sentence and code 2 where it cannot be meant."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tsgen.download", description=__doc__, formatter_class=raw)
+    parser = OneSentence(prog="python -m tsgen.download", description=__doc__, formatter_class=raw)
     parser.add_argument("source", choices=SOURCES)
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the records go")
     parser.add_argument("--network", metavar="N", help="network code (TK, IT, CI); with openeew the country (mx)")
     parser.add_argument("--stations", default="", metavar="A,B", help="station codes")
     parser.add_argument("--from", dest="begin", type=date, metavar="DATE", help="first day, as 2015-01-31")
     parser.add_argument("--to", dest="end", type=date, metavar="DATE", help="last day")
-    parser.add_argument("--min-magnitude", type=float, metavar="M", help="smallest magnitude")
-    parser.add_argument("--max-distance-km", type=float, metavar="R", help="largest epicentral distance in km")
+    parser.add_argument("--min-magnitude", type=float, metavar="M", help="smallest magnitude (fdsn 4, openeew 4.5)")
+    parser.add_argument("--max-distance-km", type=float, metavar="R", help="largest distance (fdsn and openeew 200)")
     parser.add_argument("--most", type=int, default=500, metavar="N", help="refuse more records than this (500)")
     parser.add_argument(
         "--server", metavar="URL", help="another address of the service; with fdsn a data centre's name"

@@ -91,7 +91,7 @@ class Catalogue:
             if read == self._table or suffix(name) in (".xml", ".quakeml", ".qml"):
                 try:
                     read(PurePosixPath(name), source.read(name, LARGEST_IN_BYTES))
-                except (Damaged, ValueError) as error:
+                except (ValueError, OSError) as error:  # Damaged is a ValueError
                     self.files[name] = ("refused", f"{error}; {getattr(error, 'remedy', 'correct it or delete it')}")
 
     def _table(self, name, content):

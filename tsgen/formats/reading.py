@@ -66,8 +66,9 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     if not jobs and not lines:
         raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
     wanted = _wanted(path, unit, sampling_rate_in_hz, duration_in_s, **settings)
-    wanted.catalogue = Catalogue(path)
-    lines = [(line[0], *wanted.catalogue.files.get(line[0], line[1:])) for line in lines]
+    if jobs:
+        wanted.catalogue = Catalogue(path)
+        lines = [(line[0], *wanted.catalogue.files.get(line[0], line[1:])) for line in lines]
     found, results = [], tqdm(_results(jobs, wanted), total=len(jobs), unit="file", desc="reading", disable=None)
     for job, (decoded, refusals) in zip(jobs, results, strict=True):
         found += decoded
