@@ -4,6 +4,7 @@ ListObjectsV2. A parameter that the documentation does not list is answered by 4
 
 import io
 import json
+import os
 import threading
 import time
 import zipfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -347,7 +349,8 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(holdings):
-    with Server(holdings) as server:
+    without_proxy = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    with Server(holdings) as server, mock.patch.dict(os.environ, without_proxy):
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server
         server.shutdown()

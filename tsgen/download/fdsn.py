@@ -46,7 +46,8 @@ def plan(wish, web):
     planned = []
     for station, quake in found:
         if sensor := _sensor(channels[channels["station"] == station["station"]], quake["origin_time"], bands):
-            row = station.to_dict() | quake | {"licence": f"of network {station['station'].split('.')[0]}"}
+            row = station.to_dict() | quake | {"source": f"{NAME} {server}"}
+            row["licence"] = f"of network {station['station'].split('.')[0]}"
             planned.append(Planned(row, dict(zip(("location", "band"), sensor, strict=True))))
     return planned, beside
 

@@ -99,7 +99,8 @@ def download(source, wish, web, say=print):
             if not (wish.folder / name).resolve().is_relative_to(wish.folder.resolve()):
                 raise ServerTrouble(f"{source.NAME} names a file outside {wish.folder}: {name}; do not trust it")
             put(wish.folder / name, content)
-        row = each.row | fields | {"source": source.NAME, "fetched": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"}
+        row = {"source": source.NAME} | each.row | fields
+        row["fetched"] = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"
         here.loc[len(here)] = ["" if pd.isna(row.get(name)) else str(row[name]) for name in COLUMNS]
         put(wish.folder / TABLE, here.to_csv(index=False).encode())
     wanted = {each.row["station"] for each in planned}

@@ -16,7 +16,7 @@ from tsgen.config import DownloadSettings
 
 USER_AGENT = "tsgen/0.1 (study of site-specific strong motion; Python)"
 WORTH_ANOTHER_ATTEMPT = (429, 500, 502, 503, 504)
-NOTHING = (204, 404)  # FDSN services say "no data" by either
+NOTHING = (204, 404, 410)  # FDSN services say "no data" by 204 or 404; a service that was closed says 410
 
 
 class ServerTrouble(Exception):

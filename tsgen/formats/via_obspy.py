@@ -1,5 +1,6 @@
 """Through ObsPy: MiniSEED, corrected by StationXML or in a unit that the caller states, and K-NET and KiK-net ASCII."""
 
+import functools
 import io
 import re
 import warnings
@@ -82,7 +83,7 @@ def decode_miniseed(source, names, unit):
 
 def _inventory(source, name):
     """All StationXML in the same folder as one ObsPy Inventory, or None; other .xml files are passed over."""
-    from obspy import Inventory, read_inventory
+    from obspy import Inventory
 
     found = None
     for other in (other for other in source.beside(name) if other.lower().endswith(".xml")):
@@ -91,8 +92,16 @@ def _inventory(source, name):
             raise Damaged(f"{other} declares entities, which StationXML never does", "do not trust this file")
         if b"FDSNStationXML" in content[:2000]:
             with obspy_or(f"the StationXML {other} cannot be read"):
-                found = (found or Inventory()) + read_inventory(io.BytesIO(content), format="STATIONXML")
+                found = (found or Inventory()) + _parsed(content)
     return found
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(content):
+    """An Inventory from StationXML, kept: all records of a station ask for the same one, which takes seconds."""
+    from obspy import read_inventory
+
+    return read_inventory(io.BytesIO(content), format="STATIONXML")
 
 
 def _recording(stream, inventory, unit, file_name):
