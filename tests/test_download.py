@@ -220,6 +220,13 @@ def test_what_the_server_has_not_is_asked_for_once(server, tmp_path):
     assert fetch(server, "fdsn", tmp_path) == 0 and len(asked(server, "dataselect")) == 12
 
 
+def test_where_nothing_is_there_no_study_is_proposed(server, tmp_path, capsys):
+    server.faults.append({"in": "dataselect", "times": 99, "status": 404})
+    assert fetch(server, "fdsn", tmp_path) == 1
+    told = capsys.readouterr()
+    assert "nothing is there" in told.err and "run_all" not in told.out
+
+
 # ---------------------------------------------------------------- wrong answers
 
 RETRIED = {
@@ -311,6 +318,7 @@ def test_requests_are_named_and_apart(server, tmp_path):
         ({"status": 429, "head": {"Retry-After": "7200"}}, "come back in 120 minutes"),
         ({"content": b"<html>moved</html>"}, "no JSON but"),
         ({"content": b'[{"event": 1}]'}, "list of records has changed: it lacks event_id"),
+        ({"content": b"[1]"}, "list of records has changed: it lacks event_id"),
     ],
 )
 def test_a_plan_that_cannot_be_had_ends_in_one_sentence(fault, told, server, tmp_path, capsys):
@@ -318,6 +326,12 @@ def test_a_plan_that_cannot_be_had_ends_in_one_sentence(fault, told, server, tmp
     assert fetch(server, "esm", tmp_path / "out") == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "once more in" not in line]
     assert len(lines) == 1 and told in lines[0] and not (tmp_path / "out").exists()
+
+
+def test_devices_of_another_form_end_in_one_sentence(server, tmp_path, capsys):
+    server.faults.append({"in": "devices.jsonl", "times": 1, "content": b'{"device_id": "001"}'})
+    assert fetch(server, "openeew", tmp_path) == 1
+    assert "lacks country_code" in capsys.readouterr().err
 
 
 def test_no_server_and_other_wrong_words(tmp_path, server, capsys):

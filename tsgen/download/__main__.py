@@ -78,6 +78,9 @@ def main(arguments=None, web=None):
         return 130
     for failure in failures:
         print(f"not fetched: {failure}", file=sys.stderr)
+    if not there:
+        print("nothing is there: the service has none of these records", file=sys.stderr)
+        return 1
     print(f"{sum(there.values())} records of {len(there)} stations in {wish.folder}; the study of them:")
     print(f"  {call(wish.folder, there, wish.stations)}")
     return 1 if failures else 0

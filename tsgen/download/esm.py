@@ -55,9 +55,9 @@ def _rows(content):
         rows = next((value for value in rows.values() if isinstance(value, list)), [])
     needed = {"event_id", "net_name", "station_code", "location_code", "instr_code", "processing_type"}
     for row in rows:
-        if not isinstance(row, dict) or not needed <= row.keys():
-            lacking = ", ".join(sorted(needed - set(row)))
-            raise ServerTrouble(f"ESM's list of records has changed: it lacks {lacking}; tell the authors of tsgen")
+        if lacking := needed - set(row if isinstance(row, dict) else ()):
+            told = f"ESM's list of records has changed: it lacks {', '.join(sorted(lacking))}"
+            raise ServerTrouble(f"{told}; download by hand, and tell the authors of tsgen")
     return rows
 
 

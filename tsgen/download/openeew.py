@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from tsgen.download.fdsn import EVENTS, address
 from tsgen.download.plan import Planned, pairs, window
-from tsgen.download.polite import NothingThere, WrongAnswer, xml
+from tsgen.download.polite import NothingThere, ServerTrouble, WrongAnswer, xml
 
 NAME = "OpenEEW"
 SERVER = "https://grillo-openeew.s3.amazonaws.com"
@@ -18,6 +18,7 @@ LICENCE = """OpenEEW (https://registry.opendata.aws/grillo-openeew): CC BY-SA 4.
 https://creativecommons.org/licenses/by-sa/4.0/. The files hold those lines of the archive's that fall into an
 earthquake's window, in the order of time. Earthquakes: the catalogue named in events_*.xml."""
 BUCKET = "5min"  # a file
+DEVICE = {"country_code", "device_id", "latitude", "longitude", "effective_from", "effective_to", "vertical_axis"}
 
 
 def plan(wish, web):
@@ -28,6 +29,10 @@ def plan(wish, web):
         devices = pd.DataFrame(web.get(path, check=_lines))
     except NothingThere:
         return [], {}
+    if lacking := DEVICE - set(devices):
+        raise ServerTrouble(
+            f"{path} lacks {', '.join(sorted(lacking))}: its form has changed; tell the authors of tsgen"
+        )
     wanted = devices["device_id"].isin(wish.stations or devices["device_id"])
     devices = devices[wanted & (devices["vertical_axis"] == "x")]  # as our reader takes it
     if devices.empty:
@@ -66,7 +71,9 @@ def fetch(planned, wish, web):
     for file in planned.ask["files"]:
         content = web.get(f"{wish.server or SERVER}/{file}", check=lambda content: _lines(content) and content)
         lines |= {line: json.loads(line) for line in content.splitlines() if line.strip()}
-    inside = {line: it for line, it in lines.items() if planned.ask["start"] <= it["cloud_t"] <= planned.ask["end"]}
+    inside = {
+        line: it for line, it in lines.items() if planned.ask["start"] <= it.get("cloud_t", 0) <= planned.ask["end"]
+    }
     clock = "device_t" if all(isinstance(it.get("device_t"), (int, float)) for it in inside.values()) else "cloud_t"
     if not inside:
         raise NothingThere(planned.key)
