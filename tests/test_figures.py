@@ -8,6 +8,7 @@ from test_records import made
 from tsgen import figures
 from tsgen import study as study_module
 from tsgen.figures.__main__ import main as figures_main
+from tsgen.needs import Lacking
 from tsgen.study import Study
 
 
@@ -48,11 +49,22 @@ def test_every_figure_draws_without_warnings_and_labels_its_axes(study, name):
 
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_a_figure_says_what_the_records_lack(poor, name):
+    asked = dict.fromkeys(("score_ceiling", "own_station", "scores"), "two target stations")
+    asked["magnitude_distance"] = "magnitudes"
+    if wanted := "magnitudes" if name.startswith(("scenario", "struct", "fragility")) else asked.get(name):
+        with pytest.raises(Lacking, match=f"needs .*{wanted}"):
+            figures.draw(poor, name)
+        return
     text = words_of(drawn(poor, name))
-    lacking = {"stations": "coordinates", "magnitude_distance": "magnitudes", "period_correlation": "magnitudes"}
-    lacking |= dict.fromkeys(("score_ceiling", "own_station", "scores", "k_sweep", "matrix_pairs"), "two stations")
-    wanted = "magnitudes" if name.startswith(("scenario", "struct", "fragility")) else lacking.get(name, "")
+    within = {"stations": "coordinates", "period_correlation": "magnitudes"}
+    within |= dict.fromkeys(("k_sweep", "matrix_pairs"), "two stations")
+    wanted = within.get(name, "")
     assert wanted in text and ("needs" in text) == bool(wanted or name.startswith("matrix"))
+
+
+def test_a_notebook_is_told_in_one_sentence_what_a_figure_lacks(poor, capsys):
+    assert figures.show(poor, "scenario_map") is None
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_the_figure_of_the_score_draws_what_notebook_02_prints(study):

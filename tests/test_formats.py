@@ -17,7 +17,7 @@ import pytest
 import scipy.io
 from conftest import shared
 
-from tsgen import formats
+from tsgen import formats, hvsr, intensity
 from tsgen.config import QualitySettings, WindowSettings
 from tsgen.formats import discovery, mat5, peer, quality, reading, recording
 from tsgen.formats.recording import UNITS_IN_CM_S2, Damaged, in_order, scale_of
@@ -68,8 +68,8 @@ def test_every_file_gives_what_the_manifest_expects(manifest):
         elif row.expected.startswith("read when unit"):
             assert "StationXML" in refusal(path)
             assert len(formats.read(path, unit="cm/s^2")) == 1
-        elif "two components only" in row.expected:
-            assert "the vertical component is missing (found only 067 and 337)" in refusal(path)
+        elif "two components only" in row.expected:  # since read, as two horizontals
+            assert formats.read(path).table["components"].tolist() == ["EN"]
         elif "unsupported" in row.expected:
             told = refusal(path)
             assert f"unsupported format {path.suffix.lower()}" in told and "supported are" in told
@@ -83,10 +83,11 @@ def test_report_of_a_mixed_folder_follows_the_manifest(manifest, mixed):
     assert list(report.columns) == ["file", "outcome", "reason"] and not report["file"].duplicated().any()
     outcome = report.set_index("file")["outcome"]
     words = manifest["expected"].str.extract(r"^(\w+)")[0].where(~manifest["expected"].str.contains("unit="), "refused")
+    words = words.where(~manifest["expected"].str.contains("two components only"), "read")
     assert outcome[manifest["folder"] + "/" + manifest["file"]].tolist() == words.tolist()
     assert outcome["MANIFEST.csv"] == "left out" and len(outcome) == len(manifest) + 1
     assert (report.loc[report["outcome"] == "refused", "reason"].str.len() > 20).all()
-    assert len(records) == 11 and records.waveforms.shape == (11, 3, 2048)
+    assert len(records) == 12 and records.waveforms.shape == (12, 3, 2048)
     assert np.isfinite(records.waveforms).all()
 
 
@@ -434,7 +435,7 @@ def test_native_rate_must_be_one_and_shorter_records_are_padded(tmp_path):
     [
         ("knet_ascii", ".NS", "component N is missing (found E and Z)"),
         ("kiknet_ascii", ".EW2", "component E is missing (found N and Z)"),
-        ("afad_asc", "_U.asc", "component Z is missing (found E and N)"),
+        ("afad_asc", "_E.asc", "component E is missing (found N and Z)"),
         ("esm_asc", "HNE", "component E is missing (found N and Z)"),
         ("miniseed_stationxml", "HNN", "component N is missing (found E and Z)"),
         ("peer_vt2", "HHE", "component E is missing (found N and Z)"),
@@ -446,6 +447,41 @@ def test_missing_sibling_is_named(folder, lost, named, tmp_path):
     gone.unlink()
     left = next(path for path in files if path != gone and path.suffix != ".xml")
     assert named in refusal(left)
+
+
+@pytest.mark.parametrize(
+    "folder, only, lost",
+    [
+        ("peer_at2", "GIL", None),
+        ("miniseed_stationxml", "", "HNZ"),
+        ("afad_asc", "", "_U.asc"),
+        ("kiknet_ascii", "", ".UD2"),
+    ],
+)
+def test_two_horizontals_are_read_and_kept_from_what_needs_a_vertical(folder, only, lost, tmp_path):
+    whole = None if lost is None else formats.read_folder(samples() / folder, None)[0]
+    for path in copied(folder, tmp_path, only):
+        if lost and lost in path.name:
+            path.unlink()
+    records, report = formats.read_folder(tmp_path, None)
+    assert len(records) == 1 and records.table["components"][0] == "EN"
+    assert records.table["quality"][0] == reading.NO_VERTICAL
+    assert (report.loc[report["outcome"] == "read", "reason"] == reading.NO_VERTICAL).sum() == 2
+    curves = hvsr.hvsr(records)
+    assert np.isnan(curves.f0_in_hz).all() and np.isnan(curves.curves).all()
+    values = intensity.measures(records).iloc[0]
+    assert values[["pga_z_in_cm_s2", "pgv_z_in_cm_s"]].isna().all()
+    assert values.drop(["pga_z_in_cm_s2", "pgv_z_in_cm_s"]).gt(0).all()
+    spectra = intensity.response_spectra(records, [0.3])
+    amplitude = intensity.fourier_amplitude(records, np.array([2.0]))
+    for each in (spectra, amplitude):
+        assert np.isnan(each[0, 2]).all() and (each[0, :2] > 0).all()
+    if whole is not None:  # the horizontals are what they are with the vertical beside them
+        np.testing.assert_allclose(records.waveforms[0, :2], whole.waveforms[0, :2], atol=1e-4)
+    records.save(tmp_path / "saved")  # and all of this is so after a round trip
+    again = Records.load(tmp_path / "saved")
+    assert np.isnan(intensity.measures(again)["pga_z_in_cm_s2"]).all()
+    assert formats.read(tmp_path / "saved").table["quality"].tolist() == [reading.NO_VERTICAL]
 
 
 def replaced(path, old, new, count=1):
@@ -666,10 +702,10 @@ def test_two_sensors_in_one_file_are_two_records_and_a_broken_one_costs_no_other
         trace.stats.station = "OTHER"
     (stream + other).write(str(tmp_path / "both.mseed"), format="MSEED")
     assert formats.read(tmp_path / "both.mseed", unit="cm/s^2").stations == ["CI.CLC", "CI.OTHER"]
-    (stream + other[:2]).write(str(tmp_path / "both.mseed"), format="MSEED")
+    (stream + other[1:]).write(str(tmp_path / "both.mseed"), format="MSEED")
     records, report = formats.read_folder(tmp_path, unit="cm/s^2")
     assert records.stations == ["CI.CLC"] and report["outcome"].tolist() == ["read", "refused"]
-    assert "component Z is missing" in report["reason"][1]
+    assert "component E is missing" in report["reason"][1]
 
 
 def test_units_and_component_helpers():
@@ -859,6 +895,16 @@ def test_hostile_matlab_files_are_refused(tmp_path):
     assert "no struct EQ.anEQ" in refusal(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(400))
     assert "MATLAB 7.3" in refusal(path) and "-v7" in refusal(path)
+
+
+def test_a_matlab_file_that_may_not_be_afad_s_needs_a_unit(tmp_path):
+    fields = dict(Accel=np.random.default_rng(0).normal(size=(2000, 3)), sampling=0.01)
+    path = matlab(tmp_path / "20160203212508_4614.mat", **fields)  # renamed, as its refusal under another name asks
+    assert "no unit is given; give unit=" in refusal(path)
+    own, gal = formats.read(path, unit="m/s^2"), formats.read(matlab(path, **fields, pgaUnit="gal"))
+    np.testing.assert_allclose(own.waveforms, 100 * gal.waveforms, rtol=1e-5)
+    other = matlab(tmp_path / "mine.mat", **fields)
+    assert "named neither in the file nor in its name" in refusal(other, unit="gal")
 
 
 def test_matlab_sizes_are_checked_before_memory_is_taken(tmp_path, monkeypatch):

@@ -7,12 +7,14 @@ import sys
 import time
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ROOT
 from nbformat import v4
+from test_records import made
 
 from tsgen import store
-from tsgen.running import environment, publish, runner
+from tsgen.running import environment, publish, report, runner
 
 OWN = {"PROFILE": "quick", "RECORDS": "", "STATIONS": "", "SEED": 0}
 PARAMETERS_CELL = 'PROFILE = "quick"\nRECORDS = ""  # a folder\nSTATIONS = ""\nSEED = 0'
@@ -140,6 +142,39 @@ def test_an_unknown_unit_ends_with_one_sentence_and_leaves_nothing(tmp_path, mon
 
 
 # ---- publishing ----
+
+
+def test_a_folder_with_nothing_to_use_ends_with_its_reasons_and_a_report(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("a.smc", "b.smc", "c.sac"):
+        (folder / name).write_text("x")
+    with pytest.raises(SystemExit, match=r"a\.smc and 1 more: unsupported .*c\.sac: unsupported .*refused\.csv") as end:
+        runner.open_study("smoke", str(folder))
+    assert "\n" not in str(end.value)
+    rows = pd.read_csv(str(end.value).rpartition(": ")[2])
+    assert list(rows["file"]) == ["a.smc", "b.smc", "c.sac"] and set(rows["outcome"]) == {"refused"}
+    poor = made(n=4, t=1024, stations=1)
+    poor.with_columns(quality="weak: peak 0.2 cm/s²").save(tmp_path / "poor")
+    with pytest.raises(SystemExit, match=r"all 4 records are poor; the first: weak.*refused\.csv"):
+        runner.open_study("smoke", str(tmp_path / "poor"))
+
+
+def test_a_notebook_that_lacks_something_is_left_out_and_the_page_says_why(tmp_path):
+    (tmp_path / "run").mkdir()
+    lacks = "from tsgen.needs import Lacking\nraise Lacking('left out here: it needs two target stations')"
+    paths = [
+        notebook(tmp_path / "a", "01-a", lacks, "1 / 0"),
+        notebook(tmp_path / "a", "02-b", "print('left out here: the rest')"),
+    ]
+    done = runner.run(paths, tmp_path / "run", OWN)
+    assert done["01-a"]["left out"] == ["left out here: it needs two target stations"] and "error" not in done["01-a"]
+    assert done["02-b"]["left out"] == ["left out here: the rest"]
+    executed = nbformat.read(tmp_path / "run" / "notebooks" / "01-a.ipynb", as_version=4)
+    assert "exception" not in "".join(cell.source for cell in executed.cells).lower()
+    page = report.write(tmp_path / "run").read_text()
+    assert "01-a: it needs two target stations" in page and 'class="failed"' not in page
 
 
 @pytest.fixture

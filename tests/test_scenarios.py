@@ -128,7 +128,7 @@ def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
     magnitude = np.where(np.arange(len(records)) % 5 == 0, np.nan, records.table["magnitude"])
     records.with_columns(magnitude=magnitude).save(folder)
     run = Study("smoke", folder, stations="TK.0000,TK.0001", folder=tmp_path / "run")
-    assert scenarios.possible(run)
+    assert not run.lacking("magnitudes")
     with few_draws():
         found, felt = scenarios.scenario(run), structures.structures(run)
     assert set(found["against"]) == set(felt["against"]) == {"held_out"}
@@ -140,6 +140,6 @@ def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
 def test_recordings_without_magnitudes_end_in_one_sentence(tmp_path):
     folder = recorded(tmp_path / "set", magnitude=np.nan)
     run = Study("smoke", folder, stations="TK.0000,TK.0001", folder=tmp_path / "run")
-    assert not scenarios.possible(run)
+    assert run.lacking("magnitudes") and "cgm" not in run.models
     with pytest.raises(ValueError, match="no record has a magnitude and a distance"):
         scenarios.scenarios(run, "training")

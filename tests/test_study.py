@@ -11,6 +11,7 @@ from test_records import made
 
 from tsgen import config, findings, store
 from tsgen import study as study_module
+from tsgen.dataset import Dataset
 from tsgen.evidence import scores
 from tsgen.records import Records, event_groups
 from tsgen.study import RECIPES, Study, with_scenarios
@@ -268,6 +269,24 @@ def test_an_unknown_station_is_named(study):
         _ = other.training
 
 
+def test_a_station_is_found_in_small_letters_and_a_poor_one_is_told_apart(tmp_path):
+    folder = recorded(tmp_path / "set", n=30)
+    records = Records.load(folder)
+    records.with_columns(quality=np.where(records.table["station"] == "TK.0002", "weak", "")).save(folder)
+    assert Study("smoke", folder, "tk.0001,0000", folder=tmp_path / "run").stations == ["TK.0000", "TK.0001"]
+    with pytest.raises(ValueError, match=r"TK\.0002 has poor records alone; the stations with most events: TK\.0000"):
+        _ = Study("smoke", folder, "TK.0002", folder=tmp_path / "poor").training
+
+
+def test_without_a_choice_the_fullest_stations_are_the_targets_and_few_events_hold_nothing_out(tmp_path, capsys):
+    few = Study("smoke", recorded(tmp_path / "few", n=9), folder=tmp_path / "run")  # three events a station, one poor
+    assert len(few.stations) == 3 and len(few.held_out) == 0 and len(few.training) == 8
+    assert "nothing is held out" in capsys.readouterr().out
+    assert "recordings held out" in few.lacking("held-out recordings") and not few.lacking("two stations")
+    some = Study("smoke", recorded(tmp_path / "some", n=18), folder=tmp_path / "run2")
+    assert len(some.held_out) >= 4 and not some.lacking("held-out recordings")
+
+
 def test_run_folders_do_not_meet(tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
     for parent in ("a", "b"):
@@ -301,6 +320,16 @@ def test_recorded_stations_with_few_background_records_use_the_simulated_backgro
     curves = run.hvsr(run.generated("control_average"))
     assert np.isnan(curves.curves[:, curves.frequency_in_hz > 12.1]).all()
     assert len(run.not_used) == 1 and run.not_used["reason"][0].startswith("weak")
+
+
+def test_a_record_of_two_horizontals_is_left_out_with_its_reason(tmp_path):
+    records = made(n=30, t=1024, stations=3, p_arrival_sample=250.0)
+    waveforms = records.waveforms.copy()
+    waveforms[7, 2] = 0
+    Records(waveforms, 50.0, records.table).save(tmp_path / "set")
+    data = Dataset("smoke", tmp_path / "set", folder=tmp_path / "run")
+    assert len(data.records) == 29 and set(data.records.table["components"]) == {"ENZ"}
+    assert data.not_used["reason"].tolist() == ["horizontals alone: HVSR and the models need a vertical"]
 
 
 def test_results_say_what_the_run_was(study, smoke_findings):

@@ -23,6 +23,7 @@ class CGMGM(model.StationModel):
     """Posterior and prior recurrent networks on frames, one decoder for a frame; the conditions enter all three."""
 
     name = "cgm"
+    needs = ("magnitudes",)  # of the records it is trained on: see needs.NEEDS
 
     def __init__(self, settings):
         super().__init__(settings)

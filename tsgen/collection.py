@@ -19,7 +19,8 @@ KNOWN_COLUMNS |= {"station_latitude": "station_latitude_deg", "station_longitude
 KNOWN_COLUMNS |= {"vs30_in_m_per_s": "station_vs30_mps", "start_time": "trace_start_time", "samples": "trace_npts"}
 KNOWN_COLUMNS |= {name: f"trace_{name}" for name in ("p_arrival_sample", "s_arrival_sample")}
 TEXT_COLUMNS = {"station", "event", "kind", "source", "origin_time", "start_time", "quality", "processing", "file"}
-TEXT_COLUMNS |= {"made_from", "weights", "trace_name", "station_network_code", "station_code", "trace_component_order"}
+TEXT_COLUMNS |= {"made_from", "weights", "window_from", "components"}
+TEXT_COLUMNS |= {"trace_name", "station_network_code", "station_code", "trace_component_order"}
 ON_DISK_ONLY = ["station_network_code", "station_code", "trace_sampling_rate_hz", "trace_component_order"]
 LONGEST_IN_SAMPLES = 7_000_000  # ten hours at 200 Hz
 # ESM25's names of east, north and up acceleration, processed before merely converted ones

@@ -52,12 +52,28 @@ class QualitySettings:
 
 
 @dataclass(frozen=True)
+class OnsetSettings:
+    """How P is found on a vertical component (``onset.p_onset``)."""
+
+    high_pass_in_hz: float = 1.0  # drift and microseisms below would hide a weak P
+    quiet_in_s: float = 1.0  # before P at the least: a shorter stretch tells no noise level
+    shortest_in_s: float = 0.3  # of motion after an onset
+    least_rise: float = 3.0  # of the variance at an onset: noise itself changes by 2
+    least_share: float = 0.003  # of the variance after the next onset: what rises to less (25 dB) is no P before an S
+    quietest_in_cm_s2: float = 2e-4  # less is the padding of processed records: accelerometers are noisier
+    loudest_in_cm_s2: float = 0.5  # noise of sensors on walls reaches 0.3; beyond this and …
+    loudest_share: float = 0.02  # … this share of the peak, what stands before an onset is motion, not noise
+
+
+@dataclass(frozen=True)
 class WindowSettings:
     """Cut of a record to the profile's length."""
 
     before_p_in_s: float = 5.0  # quiet kept before P, so that onset and noise level stay visible
     taper_in_s: float = 0.5  # at both ends, so that the cut itself adds no step
-    arias_onset_share: float = 0.05  # without a P time the window starts before this share of the Arias intensity
+    arias_onset_share: float = 0.05  # where P is neither known nor picked, this share of the Arias intensity stands in
+    least_energy_share: float = 0.5  # kept from a picked P; else S lies outside, and the Arias intensity is followed
+    onset: OnsetSettings = OnsetSettings()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from tsgen import config, formats, records, simulate, store
+from tsgen.needs import LEFT_OUT, NEEDS, Lacking
 from tsgen.records import Records
 
-FEWEST_EVENTS = 8  # a station needs them to be chosen as a target by itself
+FEWEST_EVENTS = 8  # a station with as many is chosen before others as a target
+FEWEST_TO_SPLIT = 5  # events of a station: 2 to hold out and 3 to train on
 N_TARGETS = 5  # as many as in the paper
 FOLDS = 5  # of events, over which a small set of records is judged
 NOT_READ = ("refused", "left out")  # outcomes of formats.read_folder
@@ -50,6 +52,22 @@ class Dataset:
         print(f"targets {', '.join(self.stations)}")
         print(f"{len(self.training)} training and {len(self.held_out)} held-out target records", end=", ")
         print(f"{len(self.background)} background records")
+
+    def has(self, *needs):
+        """Whether the records have what is needed (keys of needs.NEEDS); where not, that is printed in one sentence."""
+        if lacking := self.lacking(*needs):
+            print(lacking)
+        return not lacking
+
+    def require(self, *needs):
+        """Lacking, which ends a notebook without failing it, unless the records have what is needed."""
+        if lacking := self.lacking(*needs):
+            raise Lacking(lacking)
+
+    def lacking(self, *needs):
+        """One sentence on what of ``needs`` these records do not have, "" if they have all."""
+        missing = [words for words, there in (NEEDS[need] for need in needs) if not there(self)]
+        return f"{LEFT_OUT} it needs {' and '.join(missing)}, which these records do not have" if missing else ""
 
     def _run_name(self):
         name = self.settings.name
@@ -128,6 +146,10 @@ class Dataset:
         if "quality" not in some.table:
             return some
         good = (some.table["quality"] == "").to_numpy()
+        if not good.any():
+            error = ValueError(f"all {len(some)} records are poor; the first: {some.table['quality'].iloc[0]}")
+            error.report = self.not_used
+            raise error
         if not good.all():
             print(f"{(~good).sum()} of {len(some)} records left out for their quality (Study.not_used says why)")
         return some.take(good)
@@ -143,22 +165,22 @@ class Dataset:
 
     def _resolve(self, some):
         """Names of the wanted stations as they stand in the table; the fullest ones where none is named."""
-        events = some.table.assign(event=records.event_groups(some.table)).groupby("station")["event"].nunique()
+        fit = (some.table["quality"] == "").to_numpy() if "quality" in some.table else np.ones(len(some), bool)
+        events = _events_by_station(some.take(fit))
         if not self.wanted:
             if self.records_folder is None:
                 return self._simulated_targets()
-            full = events[events >= FEWEST_EVENTS].sort_index().sort_values(ascending=False, kind="stable")
-            if full.empty:
-                few = f"no station of {self.records_folder.name} has {FEWEST_EVENTS} events"
-                fullest = f"the fullest, {events.idxmax()}, has {events.max()}"
-                raise ValueError(f"{few}; {fullest}: name the targets with --stations")
-            return sorted(full.index[:N_TARGETS])
+            fullest = events.sort_index().sort_values(ascending=False, kind="stable")
+            enough = (fullest[fullest >= n] for n in (FEWEST_EVENTS, FEWEST_TO_SPLIT, 1))
+            return sorted(next((some for some in enough if len(some)), events).index[:N_TARGETS])
         names = []
         for wanted in self.wanted:
-            same_code = [name for name in events.index if records.split_station(name)[1] == wanted]
-            fits = [wanted] if wanted in events.index else same_code
+            spelled = {name: name.upper() for name in events.index}  # "tk.0205" is TK.0205
+            same_code = [name for name in spelled if records.split_station(spelled[name])[1] == wanted.upper()]
+            fits = [name for name in spelled if spelled[name] == wanted.upper()] or same_code
             if len(fits) != 1:
-                problem = "is ambiguous: " + ", ".join(fits) if fits else "is not among the records"
+                unfit = "has poor records alone" if wanted in some.stations else "is not among the records"
+                problem = "is ambiguous: " + ", ".join(fits) if fits else unfit
                 known = ", ".join(events.sort_values(ascending=False, kind="stable").index[:10])
                 raise ValueError(f"station {wanted} {problem}; the stations with most events: {known}")
             names += fits
@@ -179,7 +201,10 @@ class Dataset:
 
     @cached_property
     def _outside(self):
-        """Mask of the records in use whose event is held out."""
+        """Mask of the records in use whose event is held out; none where no target has enough events."""
+        if self.split == "events" and _events_by_station(self.targets).max() < FEWEST_TO_SPLIT:
+            print(f"no target station has {FEWEST_TO_SPLIT} events: nothing is held out, models may see all")
+            return np.zeros(len(self.records), bool)
         return held_out_rows(self.records, self.stations, self.split, self.settings.held_out_share, self.seed)
 
     @cached_property
@@ -214,6 +239,11 @@ def runs_folder():
     """Where runs go: $TSGEN_RUNS, else runs/ in the project."""
     named = os.environ.get("TSGEN_RUNS")
     return Path(named).resolve() if named else Path(__file__).resolve().parents[1] / "runs"
+
+
+def _events_by_station(some):
+    """Series: number of events of each station of ``some`` Records."""
+    return some.table.assign(event=records.event_groups(some.table)).groupby("station")["event"].nunique()
 
 
 def held_out_rows(some, stations, split, share, seed):

@@ -24,6 +24,7 @@ SPREAD_BOUND = float(np.log(1.15))  # a spread within 15 %
 BOUNDS = {"median": MEDIAN_BOUND, "spread": SPREAD_BOUND}
 HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided", "cannot be tested here"
 SIGNS = {HOLDS: " =", FAILS: " ≠", UNDECIDED: " ?", UNTESTED: ""}
+FEWEST_EVENTS = 3  # of a side: fewer, drawn again, would tell of themselves alone, and nothing of the next one
 LEAST_SPREAD = 1e-4  # ln units: less is one value and its rounding (a station where k is all of the records)
 
 
@@ -102,6 +103,12 @@ def one(rows, **columns):
     return chosen.iloc[0]
 
 
+def maybe(rows, **columns):
+    """As ``one``; where there is no such finding, one without a value, which ``text`` shows as "–"."""
+    chosen = select(rows, **columns)
+    return one(chosen, **columns) if len(chosen) else table([{}]).iloc[0]
+
+
 def pivot(rows, index, columns, digits=2, bounds=None):
     """DataFrame of text, value (low to high), a finding a cell; rows and columns in the order of their first finding.
     bounds {statistic: bound}: each cell ends with the sign of its verdict, = within, ≠ beyond, ? undecided."""
@@ -168,7 +175,8 @@ class Sample:
 
 
 def event_weights(*samples, n_draws, seed):
-    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones. As many
+    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones, and the
+    others 0 where a side has fewer than FEWEST_EVENTS: then there is no interval. As many
     events as there are, drawn with replacement, for each side by itself; sides that hold the same events as the first
     (records and their reconstructions) are drawn with it, so that the interval is that of pairs."""
     rng = np.random.default_rng(seed)
@@ -182,6 +190,9 @@ def event_weights(*samples, n_draws, seed):
         else:
             times = first
         weights.append(np.concatenate([np.ones((1, len(code)), int), times[:, code]]))
+    if min(len(names) for names, _ in sides) < FEWEST_EVENTS:
+        for times in weights:
+            times[1:] = 0
     return weights
 
 

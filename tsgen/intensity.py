@@ -1,19 +1,17 @@
 """What an engineer measures of an accelerogram: peaks, energy, duration, onsets, Fourier and response spectra.
-Only a record's true samples count, never the zero padding after them. Spectra are given at every period or frequency
-asked for; ``hvsr.in_band`` tells which of them the record can show."""
+Only a record's true samples count, never the zero padding after them; a vertical that is not there gives NaN. Spectra
+are given at every period or frequency asked for; ``hvsr.in_band`` tells which of them the record can show."""
 
 import numpy as np
 import pandas as pd
 from scipy import fft
 
+from tsgen import onset
 from tsgen.hvsr import DEFAULT, detrended, high_pass_gain, konno_ohmachi
 from tsgen.oscillator import batches_of_rows, cut, responses, true_waveforms
 
 G_IN_CM_S2 = 980.665
 ANGLES = np.deg2rad(np.arange(180.0))  # Boore (2010): non-redundant rotations, one degree apart
-LEAD_IN_S = 0.4  # of P before S: S is sought so much later
-P_SHARE, S_SHARE = 0.05, 0.4  # of the vertical's and of the horizontals' energy: by then the wave has come
-SHORTEST_IN_S = 0.3  # of either side of an onset
 COLUMNS = (
     *(name.format(of) for name in ("pga_{}_in_cm_s2", "pgv_{}_in_cm_s") for of in ("e", "n", "z", "rotd50", "rotd100")),
     *("arias_in_cm_s", "d5_75_in_s", "d5_95_in_s", "cav_in_cm_s", "rms_in_cm_s2"),
@@ -40,7 +38,14 @@ def measures(records):
         durations = np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
         cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
         values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
-    return pd.DataFrame(values, columns=list(COLUMNS))
+    table = pd.DataFrame(values, columns=list(COLUMNS))
+    table.loc[without_vertical(records), ["pga_z_in_cm_s2", "pgv_z_in_cm_s"]] = np.nan
+    return table
+
+
+def without_vertical(records):
+    """Mask (n,) of records of two horizontals, whose vertical is zeros (column ``components``)."""
+    return (records.table.get("components", pd.Series("", records.table.index)) == "EN").to_numpy()
 
 
 def velocities(records):
@@ -71,6 +76,7 @@ def fourier_amplitude(records, frequency_in_hz):
     amplitude = np.empty((len(records), 3, len(frequency_in_hz)))
     for rows in batches_of_rows(len(records), 3 * n_fft):
         amplitude[rows] = np.abs(fft.rfft(true_waveforms(records.take(rows)), n_fft)) @ smoothing / rate
+    amplitude[without_vertical(records), 2] = np.nan
     return amplitude
 
 
@@ -82,6 +88,7 @@ def response_spectra(records, periods_in_s, damping=0.05):
     spectra = np.empty((len(records), 3, len(periods_in_s)))
     for rows, place, response in responses(records, periods_in_s, damping, 3):
         spectra[rows, :, place] = np.abs(response).max(axis=2)
+    spectra[without_vertical(records), 2] = np.nan
     return spectra
 
 
@@ -95,21 +102,13 @@ def rotd(records, periods_in_s, percentiles=(50, 100)):
 
 
 def onsets(records):
-    """Seconds (n, 2) from a record's start to P on the vertical and S on the horizontals, NaN where none is found.
-    The variance criterion of Maeda (1985, Zisin 38, 365): each splits a stretch of the record into a quiet and a strong
-    part such that k ln var(before) + (n - k) ln var(after) is least. P's stretch ends where the vertical has P_SHARE of
-    its energy, S's where the horizontals have S_SHARE of theirs."""
+    """Seconds (n, 2) from a record's start to P on the vertical and S on the horizontals, NaN where none is found: as
+    ``onset`` picks them."""
     rate = records.sampling_rate_in_hz
     picked = np.full((len(records), 2), np.nan)
     for i, wave in enumerate(true_waveforms(records)):
-        vertical, horizontal = np.cumsum(wave[2] ** 2), np.cumsum((wave[:2] ** 2).sum(axis=0))
-        if not (vertical[-1] > 0 and horizontal[-1] > 0):
-            continue
-        ends = [np.searchsorted(c, share * c[-1]) for c, share in ((vertical, P_SHARE), (horizontal, S_SHARE))]
-        p = _split(vertical, 0, ends[0] + round(rate), round(SHORTEST_IN_S * rate))
-        first = (p if p else ends[0]) + round(LEAD_IN_S * rate)
-        s = _split(horizontal, first, ends[1], round(SHORTEST_IN_S * rate))
-        picked[i] = [np.nan if each is None else each / rate for each in (p, s)]
+        p = onset.p_onset(wave[2], rate)
+        picked[i] = p, onset.s_onset(wave[:2], rate, p)
     return picked
 
 
@@ -143,14 +142,3 @@ def _outer(x):
     nearest = np.divide(area**2, edge, out=np.full_like(area, np.inf), where=edge > 0).min(axis=1)
     nearest[np.isinf(nearest)] = 0.0  # nothing moves
     return (x**2).sum(axis=1) >= nearest[:, None] * (1 - 1e-9)
-
-
-def _split(energy, first, last, shortest):
-    """Sample at which the stretch [first, last) of a running energy (t,) turns from quiet to strong, or None."""
-    energy = energy[first:last] - (energy[first - 1] if first else 0.0)
-    n = len(energy)
-    if n < 2 * shortest + 1 or not energy[-1] > 0:
-        return None
-    k, floor = np.arange(shortest, n - shortest), 1e-12 * energy[-1]
-    before, after = np.maximum(energy[k - 1], floor), np.maximum(energy[-1] - energy[k - 1], floor)
-    return first + k[np.argmin(k * np.log(before / k) + (n - k) * np.log(after / (n - k)))]

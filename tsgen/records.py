@@ -13,7 +13,7 @@ from pandas.api.types import is_list_like
 from scipy.signal import resample_poly
 from scipy.signal.windows import tukey
 
-from tsgen import collection
+from tsgen import collection, onset
 from tsgen.collection import COMPONENTS, filled, split_station
 from tsgen.config import WindowSettings
 from tsgen.store import write_atomically
@@ -126,21 +126,23 @@ class Records:
         return assemble(traces, [self.sampling_rate_in_hz] * len(self), self.table, sampling_rate_in_hz)
 
     def window(self, n_samples, settings=WindowSettings()):  # noqa: B008 (frozen)
-        """Cut or zero-pad each record to ``n_samples``, from 5 s before P, else before 5 % of the Arias intensity.
-        The mean is removed and both ends are tapered. Column ``energy_in_window`` gives the share of the record's
-        energy that the window keeps (0 to 1), ``samples`` the length before padding."""
+        """Cut or zero-pad each record to ``n_samples``, from 5 s before P as known; else as picked, if that keeps half
+        of the energy; else before 5 % of the Arias intensity. Column ``window_from`` says which. The mean is removed
+        and both ends are tapered. Column ``energy_in_window`` gives the share of the record's energy that the window
+        keeps (0 to 1), ``samples`` the length before padding."""
         rate = self.sampling_rate_in_hz
         out = np.zeros((len(self), 3, n_samples), np.float32)
         table = self.table.copy()
         p_known = table.get("p_arrival_sample", pd.Series(np.nan, table.index)).to_numpy(float)
         starts, lengths, shares = np.zeros((3, len(self)))
+        origins = []
         for i, (wave, n) in enumerate(zip(self.waveforms, table["samples"], strict=True)):
             wave = wave[:, : int(n)].astype(float)
             wave = wave - wave.mean(axis=1, keepdims=True)
             energy = np.cumsum((wave**2).sum(axis=0))
-            arias_onset = np.searchsorted(energy, settings.arias_onset_share * energy[-1])
-            onset = p_known[i] if np.isfinite(p_known[i]) else arias_onset
-            start = int(min(max(0, np.floor(onset - settings.before_p_in_s * rate)), wave.shape[1] - 1))
+            first, origin = _window_start(wave[2], energy, p_known[i], n_samples, rate, settings)
+            start = int(min(max(0, np.floor(first - settings.before_p_in_s * rate)), wave.shape[1] - 1))
+            origins.append(origin)
             cut = wave[:, start : start + n_samples]
             shares[i] = (cut**2).sum() / energy[-1] if energy[-1] > 0 else 1.0
             share_tapered = min(1.0, 2 * settings.taper_in_s * rate / cut.shape[1])
@@ -152,7 +154,8 @@ class Records:
             later = [pd.Timedelta(seconds=start / rate) for start in starts]
             times = zip(table["start_time"], later, strict=True)
             table["start_time"] = [(pd.Timestamp(text) + by).isoformat() if text else "" for text, by in times]
-        return Records(out, rate, table.assign(samples=lengths.astype(int), energy_in_window=shares))
+        table = table.assign(samples=lengths.astype(int), energy_in_window=shares, window_from=origins)
+        return Records(out, rate, table)
 
     def to_stream(self):
         """ObsPy Stream of 3 n traces (channels HNE, HNN, HNZ; cm/s²), the padding left out."""
@@ -197,6 +200,19 @@ class Records:
         if block is not None and sampling_rate_in_hz in (None, rates[0]):
             return cls(block, rates[0], filled(table))
         return assemble((found.read(i) for i in range(len(table))), rates, table, sampling_rate_in_hz)
+
+
+def _window_start(vertical, energy, p_known, n_samples, rate, settings):
+    """(sample before which a window starts, what it is) from the vertical (t,) and the running energy (t,)."""
+    if np.isfinite(p_known):
+        return p_known, "P known"
+    if np.isfinite(picked := onset.p_onset(vertical, rate, settings.onset) * rate):
+        first = max(0, int(picked - settings.before_p_in_s * rate))
+        kept = energy[min(first + n_samples, len(energy)) - 1] - energy[first]
+        if kept >= settings.least_energy_share * energy[-1]:
+            return picked, "P picked"
+    share = settings.arias_onset_share
+    return np.searchsorted(energy, share * energy[-1]), f"{100 * share:g} % of Arias intensity"
 
 
 def event_groups(table):

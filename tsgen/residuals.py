@@ -51,7 +51,8 @@ def given_scenario(names, scaling_from, *frames):
         return [frame[names] for frame in frames]
     rest = [frame[~frame["station"].isin(scaling_from["station"])] for frame in frames]
     whole = pd.concat([scaling_from, *(each for each in rest if len(each))], ignore_index=True)
-    shown = [name for name in names if np.isfinite(whole[name]).any()]
+    usable = whole[np.isfinite(_predictors(whole, tuple(whole["station"].unique()))[1]).all(axis=1)]
+    shown = [name for name in names if np.isfinite(usable[name]).any()]
     scaling = Scaling.fit(whole[shown], whole)
     left = [pd.DataFrame(scaling.residuals(frame[shown], frame), frame.index, shown) for frame in frames]
     return [frame.reindex(columns=names) for frame in left]

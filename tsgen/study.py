@@ -64,7 +64,10 @@ class Study(Dataset):
     unknown profile, station or split, and formats.UnreadableRecord for a folder without readable records.
     """
 
-    models = MODELS
+    @property
+    def models(self):
+        """{name: class} of the models that can be trained on these records."""
+        return {name: kind for name, kind in MODELS.items() if not self.lacking(*getattr(kind, "needs", ()))}
 
     def keep(self, name, build, load, inputs=(), settings=()):
         """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it.
@@ -249,7 +252,8 @@ class Study(Dataset):
     def expect(self, name, value, low, high):
         """Print ``value`` and check it against [low, high]: raises AssertionError on the committed run only."""
         unchecked = " (not checked: bounds are for the simulated default at quick)"
-        print(f"{name}: {value:.3f}" + (f", expected between {low:g} and {high:g}" if self.is_default else unchecked))
+        value_text = f"{value:.3f}" if value == value else "these records do not tell"
+        print(f"{name}: {value_text}" + (f", expected between {low:g} and {high:g}" if self.is_default else unchecked))
         if self.is_default and not low <= value <= high:
             raise AssertionError(f"{name} is {value:.4g}, outside [{low:g}, {high:g}]")
 

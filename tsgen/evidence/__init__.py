@@ -5,20 +5,21 @@ from tsgen.study import JUDGED
 
 
 def everything(study):
-    """All findings of a run, built where missing: a table (``findings.table``). Scores need two stations, scenarios
-    magnitudes and distances; what a run's records do not have is left out."""
+    """All findings of a run, built where missing: a table (``findings.table``). What the run's records cannot tell is
+    left out: see ``Dataset.lacking``."""
     scores.stations(study)
     scores.recordings(study)
     scores.gaps(study)
     for name in JUDGED:
         scores.scores(study, name)
-    for name in ("training", *JUDGED):
-        bias.bias(study, name)
-    for name in (*JUDGED, *(["fresh-single"] if study.kind == "simulated" else [])):
-        copying.copying(study, name)
-    for name in averaging.SWEPT:
-        averaging.averaging(study, name)
-    if scenarios.possible(study):
+    if not study.lacking("held-out recordings"):
+        for name in ("training", *JUDGED):
+            bias.bias(study, name)
+        for name in (*JUDGED, *(["fresh-single"] if study.kind == "simulated" else [])):
+            copying.copying(study, name)
+        for name in averaging.SWEPT:
+            averaging.averaging(study, name)
+    if not study.lacking("held-out recordings", "magnitudes"):
         scenarios.scenario(study)
         structures.structures(study)
     return study.findings

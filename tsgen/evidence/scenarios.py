@@ -61,12 +61,6 @@ def known(table):
     return table
 
 
-def possible(study):
-    """Whether there is a record with magnitude and distance to train on, and one to compare with."""
-    tables = (some.table.reindex(columns=NEEDED) for some in (study.training, study.held_out))
-    return all(np.isfinite(table.to_numpy(float)).all(axis=1).any() for table in tables)
-
-
 def one_scenario(study, magnitude, distance_in_km):
     """One row of SCENARIO at the first target station."""
     row = {"station": study.stations[0], "magnitude": magnitude, "distance_in_km": distance_in_km}

@@ -16,6 +16,11 @@ PROTOCOLS = {"in_sample": "training", "held_out": "held_out"}  # protocol -> the
 GAPS = (("timesnet", "control_average"), ("timesnet", "control_bootstrap"), ("timesnet", "cvae"))
 
 
+def protocols(study):
+    """PROTOCOLS without those that there are no recordings for."""
+    return {protocol: against for protocol, against in PROTOCOLS.items() if len(study.some(against))}
+
+
 def scores(study, name):
     """Findings on generator ``name``: S × S by protocol with chance, 2S × 2S, 3S × 3S; own station less the others."""
     inputs = [study.stage("f0", which) for which in ("targets", "training", "held_out", name)]
@@ -27,7 +32,7 @@ def _scores(study, name):
     if len(study.stations) < 2:
         return []
     s, fake, rows = study.settings, study.f0_sample(name), []
-    for protocol, against in PROTOCOLS.items():
+    for protocol, against in protocols(study).items():
         real = study.f0_sample(against)
         of = {"protocol": protocol, "n": len(fake.values), "n_against": len(real.values)}
         score = interval(_drawn_scores(study, real, fake), centred=True)
@@ -57,6 +62,8 @@ def _drawn_scores(study, real, fake, weights=None):
 def _own_station(study, name):
     """Similarity of f0 with the own station's held-out recordings and with the others': by station, and the least gap;
     ln ratio of median f0 by station, and the farthest."""
+    if not len(study.held_out):
+        return []
     real, fake = study.f0_sample("held_out"), study.f0_sample(name)
     weights = findings.event_weights(real, fake, n_draws=N_DRAWS, seed=study.seed)
     cells = metrics.drawn_matrices(real, fake, weights, study.stations, study.settings.f0)  # (draws, S, S)
@@ -97,7 +104,7 @@ def recordings(study):
     records, and random halves of either against each other."""
 
     def build():
-        if len(study.stations) < 2:
+        if len(study.stations) < 2 or not len(study.held_out):
             return []
         training, held_out = study.f0_sample("training"), study.f0_sample("held_out")
         drawn, resampled = _recordings_drawn(study, held_out, training)
@@ -134,7 +141,7 @@ def gaps(study):
     once for both; and the score where station names are shuffled in the training table, by which it must fall."""
 
     def build():
-        if len(study.stations) < 2:
+        if len(study.stations) < 2 or not len(study.held_out):
             return []
         real, rows = study.f0_sample("held_out"), []
         for first, second in GAPS:

@@ -8,12 +8,13 @@ from PIL import Image as Picture
 
 from tsgen.figures import data, evidence, models, paper, scenario  # noqa: F401  (each fills FIGURES)
 from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
+from tsgen.needs import Lacking
 
 
 def draw(study, name):
     """Draw figure ``name`` and save it as PNG and PDF in the run's figures folder; returns the PNG's path.
 
-    Raises ValueError for a name that is not in FIGURES.
+    Raises ValueError for a name that is not in FIGURES, needs.Lacking where the records lack what it needs.
     """
     if name not in FIGURES:
         raise ValueError(f"unknown figure {name!r}; known: {', '.join(FIGURES)}")
@@ -31,7 +32,10 @@ def draw(study, name):
 
 
 def show(study, name):
-    """Draw figure ``name`` and give the saved file to the notebook."""
+    """Draw figure ``name`` and give the saved file to the notebook; where the records lack what it needs, say so."""
     from IPython.display import Image
 
-    return Image(filename=draw(study, name))
+    try:
+        return Image(filename=draw(study, name))
+    except Lacking as lacking:
+        print(lacking)

@@ -39,20 +39,17 @@ def stations(study):
     return finish(drawn, study, "where the records come from")
 
 
-@figure
+@figure(needs=["magnitudes"])
 def magnitude_distance(study):
     """Magnitude against distance of every record whose event is known; target stations stand out."""
     drawn, ax = plt.subplots(figsize=(6, 3.8))
     known = study.records.table.reindex(columns=["distance_in_km", "magnitude", "station"]).dropna()
     target, known = known.pop("station").isin(study.stations), known.astype(float)
-    if len(known):
-        ax.scatter(*known[~target].to_numpy().T, s=9, c=GREY, label="background")
-        ax.scatter(*known[target].to_numpy().T, s=18, c=BLUE, **TARGETS)
-        ax.set_xscale("log")
-        ax.legend(loc="best")
-    ax.set(xlabel="distance (km)", ylabel="magnitude")
-    lacking = "" if len(known) else ": needs magnitudes and distances"
-    return finish(drawn, study, f"what the stations recorded{lacking}")
+    ax.scatter(*known[~target].to_numpy().T, s=9, c=GREY, label="background")
+    ax.scatter(*known[target].to_numpy().T, s=18, c=BLUE, **TARGETS)
+    ax.set(xscale="log", xlabel="distance (km)", ylabel="magnitude")
+    ax.legend(loc="best")
+    return finish(drawn, study, "what the stations recorded")
 
 
 def example_row(records, station):
@@ -147,7 +144,7 @@ def score_trap(study):
     return drawn
 
 
-@figure(needs="two stations")
+@figure(needs=["two stations"])
 def score_ceiling(study):
     """What the S × S score can be: recordings against recordings (random halves), and chance (permuted stations)."""
     real, n = study.f0("targets"), study.settings.n_halves

@@ -21,7 +21,7 @@ SHOWN = ("training", *JUDGED)
 AGAINST = {"fresh": "fresh truth, given magnitude and distance", "held_out": "held-out recordings, too few for a bound"}
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def k_sweep(study):
     """Averaging k recordings, k = 1 to 10: the score stays, the amplitude falls as ½ ln Σw², the duration grows."""
     drawn, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
@@ -51,7 +51,7 @@ def k_sweep(study):
     return finish(drawn, study, "weights 1/k, without replacement, bars 5 to 95 %")
 
 
-@figure(needs="two stations")
+@figure(needs=["two stations", "held-out recordings"])
 def own_station(study):
     """Similarity of generated f0 with held-out recordings: of the same station, and the mean with the other ones."""
     drawn, axes = plt.subplots(1, len(JUDGED), figsize=(10.5, 2.9), sharex=True, sharey=True)
@@ -85,7 +85,7 @@ def _curves(study, axes, measures, statistics, x, title):
     return finish(axes[0].figure, study, f"{title} against {AGAINST[against]}", axes[0], "outside center right", 1)
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def intensity_bias(study):
     """Bias and spread of amplitude, energy and duration with 5 to 95 % intervals; green: what counts as the same."""
     step, against = 0.8 / len(SHOWN), bias.reference_of(study)
@@ -105,7 +105,7 @@ def intensity_bias(study):
     return finish(drawn, study, f"against {AGAINST[against]}", axes[0], ncols=4)
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def response_bias(study):
     """Bias and spread of RotD50 response spectra, 0.05 to 3 s; green: what counts as the same."""
     axes = plt.subplots(1, 2, figsize=(10, 3.9))[1]
@@ -115,7 +115,7 @@ def response_bias(study):
     return _curves(study, axes, ("psa", "psa"), STATISTICS, "period_in_s", "5 % damped response spectra")
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def fourier_bias(study):
     """Bias of the Fourier amplitude of each component, 0.5 to 16 Hz, within what records can show."""
     axes = plt.subplots(1, 3, figsize=(10.5, 3.6), sharey=True)[1]
@@ -127,7 +127,7 @@ def fourier_bias(study):
     return _curves(study, axes, measures, ["median"] * 3, "frequency", "Fourier amplitude")
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def period_correlation(study):
     """Correlation of ln response-spectrum residuals between periods: the truth's, and each generator's less it."""
     truth = study.measures("fresh-single" if study.kind == "simulated" else "held_out")
@@ -155,7 +155,7 @@ def period_correlation(study):
     return finish(drawn, study, f"correlation of ln {given} between periods")
 
 
-@figure
+@figure(needs=["held-out recordings"])
 def stacks(study):
     """How much of a record is a stack of training records: R² of a non-negative regression, and the closest match."""
     names = ("held_out", *JUDGED)

@@ -82,7 +82,7 @@ def spectrogram_cvae(study):
     return drawn
 
 
-@figure
+@figure(needs=["three recordings"])
 def latents(study):
     """TimesNet-Gen's latents: histogram against the normal, correlation of channels, and two principal components."""
     z = study.model("timesnet").encode_records(study.training)[0]

@@ -120,13 +120,15 @@ def matrix_cvae(study):
 def matrix_generated(study):
     """Real × generated (S × S, the primary score) for each model and the plain average, in-sample and held-out."""
     names = [*PAPER_MODELS, "control_average"]
-    drawn, axes = plt.subplots(2, len(names), figsize=(3.5 * len(names), 6.4), squeeze=False)
-    for row, (protocol, real) in zip(axes, evidence.PROTOCOLS.items(), strict=True):
+    protocols = evidence.protocols(study)
+    size = (3.5 * len(names), 0.4 + 3.0 * len(protocols))
+    drawn, axes = plt.subplots(len(protocols), len(names), figsize=size, squeeze=False)
+    for row, (protocol, real) in zip(axes, protocols.items(), strict=True):
         for ax, name in zip(row, names, strict=True):
             groups = {"real": study.f0(real), "generated": study.f0(name)}
             frame = metrics.station_matrix(groups, "real", "generated", study.settings.f0)
             _heatmap(ax, study, frame, f"{role(name).label}, {protocol.replace('_', '-')}", 1, ax is row[-1])
-            ax.set(xlabel="generated" if protocol == "held_out" else "", ylabel="recorded" if ax is row[0] else "")
+            ax.set(xlabel="generated" if row is axes[-1] else "", ylabel="recorded" if ax is row[0] else "")
     return finish(drawn, study, "S × S similarity, recorded f0 medians")
 
 
@@ -139,22 +141,25 @@ def matrix_pairs(study):
     return finish(drawn, study, "within a station: real, generated")
 
 
-@figure(needs="two stations")
+@figure(needs=["two stations"])
 def scores(study):
     """S × S score of each model and control with its interval, in-sample and held-out; bands: chance, and training
     recordings against held-out ones."""
     names = (*PAPER_MODELS, *CONTROLS)
-    against = findings.one(evidence.recordings(study), against="held_out", statistic="S × S")
-    drawn, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(names) + 1.7), sharex=True, sharey=True)
-    for ax, protocol in zip(axes, evidence.PROTOCOLS, strict=True):
+    against = findings.select(evidence.recordings(study), against="held_out", statistic="S × S")
+    protocols = evidence.protocols(study)
+    size = {"figsize": (0.5 + 4.5 * len(protocols), 0.42 * len(names) + 1.7), "squeeze": False}
+    drawn, axes = plt.subplots(1, len(protocols), sharex=True, sharey=True, **size)
+    for ax, protocol in zip(axes[0], protocols, strict=True):
         found = pd.concat([findings.select(evidence.scores(study, name), protocol=protocol) for name in names])
         chance = findings.select(found, statistic="S × S, chance").iloc[0]
         band, words = {"edgecolor": "white"}, "recordings against recordings"
         ax.axvspan(chance["low"], chance["high"], facecolor="#dddddd", label="chance", **band)
-        ax.axvspan(against["low"], against["high"], facecolor=SAME, hatch="///", label=words, **band)
+        for low, high in against[["low", "high"]].to_numpy():
+            ax.axvspan(low, high, facecolor=SAME, hatch="///", label=words, **band)
         for y, name in enumerate(names):
             style.draw_score(ax, findings.one(found, subject=name, statistic="S × S"), y, color=role(name).color)
         ax.set_yticks(range(len(names)), [role(name).label for name in names])
         ax.set(xlabel="station-specificity score, S × S", title=protocol.replace("_", "-"))
         ax.set_ylim(len(names) - 0.4, -0.8)
-    return finish(drawn, study, "recordings against recordings: training against held-out", axes[0], ncols=2)
+    return finish(drawn, study, "recordings against recordings: training against held-out", axes[0, 0], ncols=2)

@@ -15,7 +15,7 @@ from tsgen.intensity import G_IN_CM_S2
 from tsgen.measures import PERIODS_IN_S, SPECTRAL
 from tsgen.roles import role
 
-MOTION = "magnitudes and distances"  # what every figure here needs
+NEEDS = ("magnitudes", "held-out recordings")  # of every figure here
 # label: columns whose mean is shown, and the period of the ground-motion models
 SHOWN = {"PGA (cm/s²)": (["pga"], 0.0), "PSA at 1 s (cm/s²)": ([SPECTRAL[14]], float(PERIODS_IN_S[14]))}
 SHOWN["Fourier amplitude at 5.7 Hz (cm/s)"] = (["fourier_e_5.66", "fourier_n_5.66"], None)
@@ -28,7 +28,7 @@ def _frames(study, which):
     return found | ({"fresh": scenarios.frame(study, which, "truth")} if study.kind == "simulated" else {})
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_waves(study):
     """Five realisations of one scenario, M 6.5 at 20 km, and five of the truth where it can be drawn."""
     row = scenarios.one_scenario(study, 6.5, 20.0)
@@ -46,7 +46,7 @@ def scenario_waves(study):
     return finish(drawn, study, f"M 6.5 at 20 km, station {study.stations[0]}")
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_scaling(study):
     """PGA, PSA and Fourier amplitude by magnitude at 30 km and by distance at M 5.5. Lines: medians, bands 16 to 84 %;
     crosses are held-out recordings moved to the scenario; grey is what training did not reach."""
@@ -88,7 +88,7 @@ def _expected(ax, study, sweep, period):
         ax.plot(x, median, **({"label": "ASK14, CB14, CY14, ASB14" if model == "ASK14" else "_"} | look))
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_bias(study):
     """Bias and spread of CGM-GM's response spectra with 5 to 95 %: seen stations, held-out events, unseen stations."""
     looks = {"fresh truth, seen stations": ("cgm", "fresh", "scenario")}
@@ -106,7 +106,7 @@ def scenario_bias(study):
     return finish(drawn, study, "CGM-GM, given magnitude, distance and station", axes[0])
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_trends(study):
     """What ln(generated / reference) gains per magnitude unit and per unit of ln distance, with 5 to 95 %; beside it
     the same of the recordings that CGM-GM learned from. Green: a unit changes the ratio by less than 10 %."""
@@ -129,7 +129,7 @@ def scenario_trends(study):
     return finish(drawn, study, "trends, given the station", axes[0])
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_residuals(study):
     """ln of generated over reference by magnitude and distance bins, given both and the station. A star marks more than
     two standard errors."""
@@ -150,7 +150,7 @@ def scenario_residuals(study):
     return finish(drawn, study, f"against {against}, * beyond two standard errors")
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_onsets(study):
     """P and S onsets and significant duration D5-95 by distance, in generated records and in the truth."""
     simulated, before = study.kind == "simulated", study.settings.window.before_p_in_s
@@ -174,7 +174,7 @@ def scenario_onsets(study):
     return finish(drawn, study, f"scenarios of the {of}")
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def scenario_map(study):
     """Map of the Fourier amplitude generated for M 6.5 on a grid of sites, each with its nearest station's Vs30."""
     sites, n = scenarios.sites(study), scenarios.GRID_POINTS
@@ -203,7 +203,7 @@ def _suites(study):
     return {name: (found[name], role(of)) for name, of in SUITES.items() if name in found}
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def structural_demand(study):
     """Elastic spectra and inelastic displacement ratios of each suite: medians, and 16 to 84 % of the generated."""
     drawn, axes = plt.subplots(1, 4, figsize=(12, 3.5))
@@ -223,7 +223,7 @@ def structural_demand(study):
     return finish(drawn, study, "scenarios of the held-out recordings; band: 16 to 84 % of the generated", axes[0])
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def structural_bias(study):
     """Generated less reference, medians and spreads with 5 to 95 %, by period; green: the 15 % of good practice."""
     found = structures.structures(study)
@@ -244,7 +244,7 @@ def structural_bias(study):
     return finish(drawn, study, "given magnitude, distance and station", axes[0, 0])
 
 
-@figure(needs=MOTION)
+@figure(needs=NEEDS)
 def fragility_curves(study):
     """Probability that the frame's largest drift exceeds each limit, by PSA at its period: lognormal fit (lines) and
     every few records (dots)."""

@@ -7,10 +7,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from tsgen.evidence import scenarios
-
 FIGURES, CAPTIONS = {}, {}  # name: function that takes a Study, and its docstring; ``figure`` fills them
-NEEDS = {"two stations": lambda study: len(study.stations) > 1, "magnitudes and distances": scenarios.possible}
 BLUE, ORANGE, GREY, SAME = "#0072B2", "#D55E00", "#aaaaaa", "#cfe3d4"  # SAME: what counts as no difference
 SIMILARITY_MAP = "cividis"  # even in lightness, so that it prints in grey
 STATISTICS = {"median": "bias (ln ratio of medians)", "spread": "spread (ln ratio of standard deviations)"}
@@ -19,19 +16,18 @@ SETTINGS |= {"axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right"
 SETTINGS |= {"legend.frameon": False, "legend.fontsize": 8, "svg.hashsalt": "tsgen"}  # salt: same figure, same bytes
 
 
-def figure(function=None, *, needs=None):
+def figure(function=None, *, needs=()):
     """Register a function as the figure of its name, its docstring as the caption.
 
-    needs: one of NEEDS; where the records lack it, the figure is the sentence that says so.
+    needs: keys of needs.NEEDS; where the records lack one, drawing the figure raises needs.Lacking.
     """
     if function is None:
         return partial(figure, needs=needs)
 
     @wraps(function)
     def drawn(study):
-        if needs is None or NEEDS[needs](study):
-            return function(study)
-        return finish(plt.figure(figsize=(6, 1)), study, f"{function.__name__} needs {needs}, which these records lack")
+        study.require(*needs)
+        return function(study)
 
     FIGURES[function.__name__] = drawn
     CAPTIONS[function.__name__] = " ".join(function.__doc__.split())

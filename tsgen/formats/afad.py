@@ -33,6 +33,10 @@ def decode_mat(source, names, unit):
         raise Damaged("EQ.anEQ.Accel is not an array of three columns", "give AFAD's own file")
     if isinstance(unit_in_file, str) and unit_in_file.strip().lower() not in ("gal", "cm/s^2", "cm/s2"):
         raise Damaged(f"its pgaUnit is {unit_in_file[:20]!r}, not gal", "give AFAD's own file")
+    station = fields.get("statID")
+    # AFAD's own files are in gal and hold the station's number; older ones do not name the unit
+    stated = isinstance(unit_in_file, str) or np.isfinite(number(station))
+    scale = 1.0 if stated else scale_of(unit)
     named = _NAME.search(names[0].rsplit("/", 1)[-1])
     stamp, code = named.groups() if named else ("", "")
     origin, rate = utc(stamp, "%Y%m%d%H%M%S"), 1 / (number(fields.get("sampling")) or np.nan)
@@ -44,13 +48,12 @@ def decode_mat(source, names, unit):
     columns["depth_in_km"] = number(fields.get("depth")) / 1000
     for wave in "ps":  # Ptime and Stime, where 0 is "not picked"
         columns[f"{wave}_arrival_sample"] = (number(fields.get(f"{wave.upper()}time")) or np.nan) * rate
-    station = fields.get("statID")
     if 0 < (digits := number(station)) < 1e6 and digits == int(digits):
         code = str(int(digits))
     elif not (code := (station.strip() if isinstance(station, str) else "") or code):
         raise Damaged("the station is named neither in the file nor in its name", "name the file TIME_STATION.mat")
     code = code.zfill(4)  # AFAD numbers stations by province, with leading zeros
-    return [Recording(samples[:, [1, 0, 2]].T, rate, NETWORK, code, "none said in the file", 0.0, columns)]
+    return [Recording(samples[:, [1, 0, 2]].T * scale, rate, NETWORK, code, "none said in the file", 0.0, columns)]
 
 
 def decode_text(source, names, unit):

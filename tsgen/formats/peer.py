@@ -79,8 +79,8 @@ def _oriented(named):
     named = {label: -samples if label in ("DWN", "DN", "DOWN") else samples for label, samples in named.items()}
     azimuths = [label for label in named if len(label) == 3 and label.isdigit()]
     vertical = [label for label in named if label not in _LETTERS and label not in azimuths]
-    if len(azimuths) == 2 and len(vertical) == 1:
-        trio, note = in_order(named, [*azimuths, *vertical])
+    if len(azimuths) == 2 and len(vertical) <= 1:
+        trio, note = in_order(named, [*azimuths, *(vertical or "Z")])
         first, second = (math.radians(float(label)) for label in azimuths)
         if abs(math.cos(first - second)) > 0.02:
             raise Damaged(f"its horizontals are not at right angles: azimuths {' and '.join(azimuths)}")
@@ -88,8 +88,7 @@ def _oriented(named):
         north = trio[0] * math.cos(first) + trio[1] * math.cos(second)
         return np.stack([east, north, trio[2]]), f"; horizontals at {' and '.join(azimuths)} degrees turned{note}"
     if azimuths:
-        missing = "the vertical component" if len(azimuths) == 2 else "a horizontal component"
-        told = f"{missing} is missing (found only {' and '.join(sorted(named))})"
+        told = f"a horizontal component is missing (found only {' and '.join(sorted(named))})"
         raise Damaged(told, "put the three component files side by side")
     letters = {_LETTERS.get(label, "Z"): samples for label, samples in named.items()}
     if len(letters) < len(named):

@@ -18,8 +18,9 @@ LEAST_MOTION = 1e-4  # of the peak: less is the end of a taper before zero paddi
 
 
 def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFAULT, counts=None):
-    """List of reasons why one record, (3, samples) in cm/s² without padding, is poor; empty if it is fine.
-    counts: (3, samples) before the instrument's response was removed, which rounds flat tops off, or None."""
+    """List of reasons why one record, (3, samples) in cm/s² without padding, is poor; empty if it is fine. Without a
+    vertical it is (2, samples). counts: the same before the instrument's response was removed, which rounds flat tops
+    off, or None."""
     wave = np.asarray(waveform, float)
     wave = wave - wave.mean(axis=1, keepdims=True)
     peak, duration_in_s, found = float(np.abs(wave).max()), wave.shape[1] / sampling_rate_in_hz, []
@@ -30,7 +31,7 @@ def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFA
     if duration_in_s < settings.shortest_in_s:
         found.append(f"too short: {duration_in_s:.1f} s of {settings.shortest_in_s:g}")
     raw = wave if counts is None else counts - counts.mean(axis=1, keepdims=True)
-    for name, x, x_raw in zip("ENZ", wave, raw, strict=True):
+    for name, x, x_raw in zip("ENZ"[: len(wave)], wave, raw, strict=True):
         if clipped := clipped_samples(x_raw, peak if counts is None else np.abs(x_raw).max(), settings):
             found.append(f"clipped: {clipped} samples at the extreme value of {name}")
         if (dead_in_s := longest_dead_stretch(x, peak) / sampling_rate_in_hz) >= settings.dead_in_s:

@@ -18,7 +18,9 @@ from tsgen.formats.recording import Damaged, UnreadableRecord, scale_of
 from tsgen.records import assemble
 
 LARGEST_IN_BYTES = 16 * 2**30  # of the waveforms returned; Records.load opens larger collections as memory maps
+NO_VERTICAL = "horizontals alone: HVSR and the models need a vertical"  # quality where components is EN
 CHUNK = 16  # jobs given to a worker at a time
+MOST_REASONS = 5  # in one sentence; the report has all
 FEWEST_JOBS_FOR_WORKERS = 48  # below it, starting processes costs more than it saves
 
 
@@ -76,8 +78,7 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
         lines += [(file, "read", "") for file in job.files] * bool(decoded)
         lines += [(file, "refused", f"{reason}; {remedy}") for file, reason, remedy in refusals]
     if not found:
-        refused = [f"; the first: {file}: {reason}" for file, outcome, reason in lines if outcome == "refused"]
-        raise UnreadableRecord(path, f"none of its {len(lines)} files can be read{''.join(refused[:1])}", SUPPORTED)
+        raise _nothing_readable(path, lines)
     unknown = [row.pop("event_note", "") for *_, row, _ in found]
     records, reasons = _joined(path, found, wanted), {}
     notes = quality.event_notes(records.table)
@@ -87,6 +88,20 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     rows = [(*line[:2], "; ".join(reasons[line[0]]) if line[1] == "read" else line[2]) for line in lines]
     report = pd.DataFrame(rows, columns=["file", "outcome", "reason"])
     return records, report.sort_values("file", kind="stable", ignore_index=True)
+
+
+def _nothing_readable(path, lines):
+    """UnreadableRecord with the report of all files; its sentence has each reason once, with the first file."""
+    reasons = {}
+    for file, outcome, reason in lines:
+        if outcome == "refused":
+            reasons.setdefault(reason.partition(";")[0], []).append(file)
+    told = [f"; {files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)}: {why}" for why, files in reasons.items()]
+    more = f"; and {len(told) - MOST_REASONS} reasons more" * (len(told) > MOST_REASONS)
+    text = f"none of its {len(lines)} files can be read{''.join(told[:MOST_REASONS])}{more}"
+    error = UnreadableRecord(path, text, SUPPORTED)
+    error.report = pd.DataFrame(lines, columns=["file", "outcome", "reason"])
+    return error
 
 
 def _wanted(path, unit, rate_in_hz, duration_in_s, quality=QualitySettings(), window=WindowSettings()):  # noqa: B008
@@ -120,8 +135,12 @@ def _prepared(waveform, rate, row, wanted, files):
     if wanted.catalogue and (told := wanted.catalogue.complete(row, rate, files)):
         row["event_note"] = told
     remarks, counts = row.pop("remarks", ()), row.pop("counts", None)
-    told = quality.faults(waveform, rate, row.get("p_arrival_sample", np.nan), wanted.quality, counts)
-    row["quality"] = row.get("quality") or "; ".join([*remarks, *told])
+    row["components"] = "ENZ" if waveform[2].any() else "EN"  # readers fill a missing vertical with zeros
+    here = slice(len(row["components"]))
+    counts = counts if counts is None else counts[here]
+    told = quality.faults(waveform[here], rate, row.get("p_arrival_sample", np.nan), wanted.quality, counts)
+    absent = () if row["components"] == "ENZ" else (NO_VERTICAL,)
+    row["quality"] = row.get("quality") or "; ".join([*absent, *remarks, *told])
     records = assemble([waveform], [rate], pd.DataFrame([row]), wanted.sampling_rate_in_hz)
     if wanted.duration_in_s:
         records = records.window(max(1, round(wanted.duration_in_s * records.sampling_rate_in_hz)), wanted.window)

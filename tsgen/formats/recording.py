@@ -133,8 +133,11 @@ def inferred_event(start_time, file):
 
 def in_order(components, names="ENZ"):
     """((3, samples) of {"E": …, "N": …, "Z": …}, note); raises Damaged naming what is missing. Components of one start
-    that differ in length are cut to the shortest, and the note says so."""
-    if missing := [name for name in names if name not in components]:
+    that differ in length are cut to the shortest, and the note says so. Only a vertical may be missing: it is zeros."""
+    missing = [name for name in names if name not in components]
+    if missing == ["Z"]:
+        components = components | {"Z": np.zeros(max(map(len, components.values())))}
+    elif missing:
         told = f"{' and '.join(missing)} is missing (found {' and '.join(sorted(components)) or 'none'})"
         raise Damaged(f"component {told}", "put the three component files side by side")
     lengths = [len(components[name]) for name in names]

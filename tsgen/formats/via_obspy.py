@@ -138,10 +138,11 @@ def _recording(stream, inventory, unit, file_name):
             if not abs(np.cos(np.radians(first - second))) < 0.02:
                 raise Damaged(f"its horizontals are not at right angles: azimuths {first:g} and {second:g}")
             two, one, up = waveform
-            up, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
+            _, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
             waveform = np.stack([east, north, up])
             note += f"; horizontals at {first:g} and {second:g} degrees turned to north and east"
-    stats, place = traces["Z"].stats, _said(inventory, "coordinates", traces["Z"]) or {}
+    trace = traces.get("Z", traces["E"])
+    stats, place = trace.stats, _said(inventory, "coordinates", trace) or {}
     columns = {f"station_{name}": value for name, value in place.items()} | {"start_time": start.isoformat() + "Z"}
     named, code = _NIED_NAME.match(file_name), stats.station
     if code and named and named[1].startswith(code):

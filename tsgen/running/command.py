@@ -97,6 +97,8 @@ def main(arguments):
         module.main(asked)
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished stands, and the next run goes on from there")
+    except OSError as error:  # a full disk, a folder that may not be written
+        sys.exit(f"{error}; what is finished stands, and the next run goes on from there")
 
 
 def test(fast):

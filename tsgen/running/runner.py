@@ -23,14 +23,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import nbformat
 import papermill
 from ipykernel.kernelspec import write_kernel_spec
 
 from tsgen import store
+from tsgen.needs import LEFT_OUT, Lacking
 from tsgen.running.environment import LOCK, ROOT
 
 PARAMETERS = ("PROFILE", "RECORDS", "STATIONS", "SEED")
 LONGEST_FIRST = ("08", "07", "03", "04", "09")  # the other notebooks follow in their order
+ERROR_MARKER = "papermill-error-cell-tag"  # of the cells in which papermill tells of a failure
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LINES_OF_A_TRACEBACK = 8  # of a notebook that failed, as printed and on the page; the notebook has them all
 
@@ -104,8 +107,12 @@ def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False)
     except (ValueError, OSError, UnreadableRecord, Damaged) as error:
         if new:
             shutil.rmtree(new, ignore_errors=True)
-        remedy = f"; {error.remedy}" if isinstance(error, Damaged) else ""
-        sys.exit(" ".join(str(error).split()) + remedy)
+        rest = f"; {error.remedy}" if isinstance(error, Damaged) else ""
+        if (report := getattr(error, "report", None)) is not None:
+            kept = study.folder.with_name(f"{study.folder.name}-refused.csv")
+            store.write_atomically(kept, lambda path: report.to_csv(path, index=False))
+            rest = f"; every file's reason: {kept}"
+        sys.exit(" ".join(str(error).split()) + rest)
     say("records", time.monotonic() - begun)
     return study
 
@@ -140,20 +147,36 @@ def code_key():
 
 
 def execute(notebook, folder, values):
-    """Execute one notebook into ``folder``/notebooks; returns the end of its traceback, "" where it has none."""
+    """Execute one notebook into ``folder``/notebooks; returns the end of its traceback, "" where it has none. One that
+    ends because the records lack what it needs has not failed."""
     into, changed = folder / "notebooks" / notebook.name, changed_parameters(notebook, values)
     options = {"cwd": notebook.parent, "kernel_name": "python3", "progress_bar": False}
     try:
         papermill.execute_notebook(notebook, into, parameters=changed, **options)
     except papermill.PapermillExecutionError as error:
+        if error.ename == Lacking.__name__:
+            executed = nbformat.read(into, as_version=4)
+            marked = [cell for cell in executed.cells if ERROR_MARKER in cell.metadata.get("tags", ())]
+            executed.cells = [cell for cell in executed.cells if cell not in marked]  # papermill's notes of a failure
+            nbformat.write(executed, into)
+            return ""
         lines = TERMINAL_COLOURS.sub("", "\n".join(error.traceback)).splitlines()
         return "\n".join([f"cell [{error.exec_count}]", *lines[-LINES_OF_A_TRACEBACK:]])
     return ""
 
 
+def left_out(path):
+    """The sentences in which the executed notebook at ``path`` says what it left out, each once, in their order."""
+    if not path.exists():
+        return []
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", ())]
+    text = "\n".join(output.get("text") or output.get("evalue") or "" for output in outputs)
+    return list(dict.fromkeys(line for line in text.splitlines() if line.startswith(LEFT_OUT)))
+
+
 def run(notebooks, folder, values):
     """Execute ``notebooks`` side by side, a line for each as it ends; returns the content of run.json:
-    {notebook: {"seconds", and "code" (code_key) or "error" (the end of its traceback)}}."""
+    {notebook: {"seconds", "code" (code_key) or "error" (the end of its traceback), and "left out" (sentences)}}."""
     note, key = folder / "run.json", code_key()
     done = json.loads(note.read_text()) if note.exists() else {}
     for path in notebooks:
@@ -167,8 +190,10 @@ def run(notebooks, folder, values):
         write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
         for path, seconds, error in side_by_side(execute, longest_first, folder, values, JUPYTER_PATH=jupyter):
             done[path.stem] = {"seconds": round(seconds, 1)} | ({"error": error} if error else {"code": key})
+            if lacking := left_out(folder / "notebooks" / path.name):
+                done[path.stem]["left out"] = lacking
             store.write_json(note, done)
-            say(path.stem, seconds, f"  failed in {error}" if error else "")
+            say(path.stem, seconds, f"  failed in {error}" if error else f"  {lacking[0]}" if lacking else "")
     return done
 
 
