@@ -95,7 +95,7 @@ def _nothing_readable(path, lines):
     reasons = {}
     for file, outcome, reason in lines:
         if outcome == "refused":
-            reasons.setdefault(reason.partition(";")[0], []).append(file)
+            reasons.setdefault(reason.removesuffix(f"; {SUPPORTED}"), []).append(file)
     told = [f"; {files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)}: {why}" for why, files in reasons.items()]
     more = f"; and {len(told) - MOST_REASONS} reasons more" * (len(told) > MOST_REASONS)
     text = f"none of its {len(lines)} files can be read{''.join(told[:MOST_REASONS])}{more}"
