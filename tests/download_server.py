@@ -78,7 +78,9 @@ class Holdings:
     """What the server holds: rows of the planted table with their waveforms, under each service's names."""
 
     def __init__(self):
-        self.records = planted()
+        records = planted()
+        own = records.table["event"].str.replace("SIM.", "QUAKE.")  # the simulated background keeps its names
+        self.records = records.with_columns(event=own)
         self.rows = self.records.table.to_dict("records")
         self.codes = dict(zip(self.records.stations, CODES, strict=True))
         self.devices = dict(zip(self.records.stations, DEVICES, strict=True))

@@ -266,10 +266,10 @@ def test_waits_grow_and_end_in_a_sentence(server, tmp_path, capsys):
 
 
 def test_one_record_that_fails_costs_no_other(server, tmp_path, capsys):
-    server.faults.append({"in": "eventid=SIM.E0009", "times": 99, "content": b"PK\x03\x04 half of a zip"})
+    server.faults.append({"in": "eventid=QUAKE.E0009", "times": 99, "content": b"PK\x03\x04 half of a zip"})
     assert fetch(server, "esm", tmp_path) == 1
     told = capsys.readouterr()
-    assert "not fetched: TK.0205 SIM.E0009" in told.err and "zip" in told.err and "11 records" in told.out
+    assert "not fetched: TK.0205 QUAKE.E0009" in told.err and "zip" in told.err and "11 records" in told.out
     server.faults.clear()
     assert fetch(server, "esm", tmp_path) == 0 and len(read(tmp_path, "esm")[0]) == 12
 
@@ -277,13 +277,13 @@ def test_one_record_that_fails_costs_no_other(server, tmp_path, capsys):
 def test_an_incomplete_record_is_kept_and_refused_when_it_is_read(server, tmp_path):
     packed = download_server.io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("TK.0205..HNE.D.SIM.E0009.ACC.MP.ASC", "NETWORK: TK\n1.0\n")
-    server.faults.append({"in": "eventid=SIM.E0009", "times": 1, "content": packed.getvalue()})
+        archive.writestr("TK.0205..HNE.D.QUAKE.E0009.ACC.MP.ASC", "NETWORK: TK\n1.0\n")
+    server.faults.append({"in": "eventid=QUAKE.E0009", "times": 1, "content": packed.getvalue()})
     assert fetch(server, "esm", tmp_path) == 0
     table = pd.read_csv(tmp_path / "records.csv", dtype=str).set_index("event")
-    assert len(table) == 12 and pd.isna(table.loc["SIM.E0009", "magnitude"])
+    assert len(table) == 12 and pd.isna(table.loc["QUAKE.E0009", "magnitude"])
     records, report = read(tmp_path, "esm")
-    assert len(records) == 11 and report.set_index("file")["outcome"][table.loc["SIM.E0009", "file"]] == "refused"
+    assert len(records) == 11 and report.set_index("file")["outcome"][table.loc["QUAKE.E0009", "file"]] == "refused"
 
 
 def test_a_server_that_names_files_elsewhere_is_not_followed(server, tmp_path, capsys):
@@ -402,12 +402,12 @@ def test_two_earthquakes_or_none_leave_it_unknown_and_the_report_says_so(minisee
 
     path = next(miniseed.glob("events_*.xml"))
     whole = path.read_bytes()
-    twin = whole.replace(b"SIM.E", b"TWIN.E")
+    twin = whole.replace(b"QUAKE.E", b"TWIN.E")
     (miniseed / "twin.xml").write_bytes(twin)
     records, report = read(miniseed, "fdsn")
     reasons = report.loc[report["outcome"] == "read", "reason"]
     assert records.table["event_inferred"].all() and records.table["magnitude"].isna().all()
-    assert reasons.str.contains("several earthquakes have their P in it: SIM.E").all()
+    assert reasons.str.contains("several earthquakes have their P in it: QUAKE.E").all()
     assert (records.table["quality"] == "").all()  # it is no fault of the record
     (miniseed / "twin.xml").unlink()
     for event in (events := read_events(path)):
