@@ -107,7 +107,7 @@ def last_said():
 def complaint():
     """The line of it that says most about a failure: uv's first cause, else the last error."""
     lines = [line.strip() for line in last_said().splitlines()]
-    causes = [line for line in lines if line.startswith("cause:")]
+    causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause:")]
     errors = [line for line in lines if line.lower().startswith("error:")]
     return (causes[:1] or errors[-1:] or lines[-1:])[0]
 
@@ -159,7 +159,9 @@ def install():
 def stop():
     """End with why pip has failed and what to do, in one sentence."""
     if UNREACHABLE in last_said():
-        sys.exit("No package index can be reached: connect to the network, or tell pip of an index, and run this again.")
+        sys.exit(
+            "No package index can be reached: connect to the network or tell pip of an index, then run this again."
+        )
     sys.exit(f"The packages cannot be installed ({complaint()}): {LOG} holds all that pip said.")
 
 
@@ -169,7 +171,7 @@ def make():
     kept = stands()
     if kept and not lacks():
         return
-    say("Setting up .venv with the packages of requirements.lock, once (the README says how much); see .venv/set-up.log")
+    say("Setting up .venv with the packages of requirements.lock (once, minutes); .venv/set-up.log tells how far it is")
     if not kept:
         begin()
     install()
