@@ -15,10 +15,10 @@ for python in python python3 python3.13 python3.12 python3.11; do
     here="$version"
     "$python" -c 'import sys; sys.exit(not (3, 11, 2) <= sys.version_info[:3] < (3, 14))' || continue
     "$python" -c 'import ensurepip, venv' 2>/dev/null && base="$python" && break
-    here="$version without venv" && break
+    here="$version without venv"
 done
 if [ -z "$base" ]; then
-    echo "The study needs Python 3.11.2 to 3.13 with venv, here is $here: install it (Debian 12, Ubuntu 24.04 and later: apt install python3 python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13), or run \`conda env create -f environment.yml\` and activate tsgen." >&2
+    echo "The study needs Python 3.11.2 to 3.13 with venv, here is $here: install it (Debian 12, Ubuntu 24.04 and later: apt install python3 python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13; anywhere: uv python install 3.13), or run \`conda env create -f environment.yml\` and activate tsgen." >&2
     exit 1
 fi
 case " $* " in *" --help "* | *" -h "*) exec "$base" -m tsgen.running.command --help ;; esac

@@ -158,10 +158,12 @@ def install():
 
 def stop():
     """End with why pip has failed and what to do, in one sentence."""
-    if UNREACHABLE in last_said():
+    if UNREACHABLE in last_said() and "No matching distribution" in complaint():
         sys.exit(
             "No package index can be reached: connect to the network or tell pip of an index, then run this again."
         )
+    if (free_in_gb := shutil.disk_usage(VENV).free / 1e9) < 1:
+        sys.exit(f"The disk is full ({free_in_gb:.1f} GB left): {VENV} takes 2 GB, 6 GB with PyTorch's CUDA build.")
     sys.exit(f"The packages cannot be installed ({complaint()}): {LOG} holds all that pip said.")
 
 
@@ -214,10 +216,15 @@ def write():
 
 
 def main(word=""):
-    if word:
-        {"make": make, "write": write}[word]()
-    elif unlike := unfit():
-        sys.exit("\n".join(unlike))
+    try:
+        if word:
+            {"make": make, "write": write}[word]()
+        elif unlike := unfit():
+            sys.exit("\n".join(unlike))
+    except OSError as error:  # a full disk, a folder that may not be written to
+        sys.exit(f"The set-up cannot go on: {error}")
+    except KeyboardInterrupt:
+        sys.exit("The set-up was stopped; the next call begins it again")
 
 
 if __name__ == "__main__":
