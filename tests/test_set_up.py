@@ -28,8 +28,18 @@ for line in open(words[words.index("-r") + 1]) if "-r" in words else ():
         (site / f"{name}-{version}.dist-info").mkdir()
         (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\\nVersion: {version}\\n")
 """
+# the real one without pip, whose unpacking takes seconds
+VENV = """
+import sys
+sys.path = [path for path in sys.path if not path.endswith("modules")]
+del sys.modules["venv"]
+import venv
+venv.create(sys.argv[-1], clear=True, symlinks=True)
+"""
+LAB = "import sys; print(sys.prefix)"
 UV = """#!/bin/sh
 echo uv "$@" >>"$CALLS"
+case "$*" in *--dry-run*) exit 0 ;; esac
 CALLS=/dev/null exec "$4" -m pip "$@"
 """
 FAILING_UV = """#!/bin/sh
@@ -54,7 +64,7 @@ def clone(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     for name in PYTHONS:
         command(tmp_path / "bin", name, "#!/bin/sh\nexit 1\n")
-    for name, text in {"pip": PIP, "jupyterlab": "import sys; print(sys.prefix)"}.items():
+    for name, text in {"pip": PIP, "venv": VENV, "jupyterlab": LAB}.items():
         (tmp_path / "modules" / name).mkdir(parents=True)
         (tmp_path / "modules" / name / "__init__.py").touch()
         (tmp_path / "modules" / name / "__main__.py").write_text(text)
@@ -113,7 +123,8 @@ def test_uv_installs_where_it_is_and_what_differs_is_mended(clone):
     command(clone.parent / "bin", "uv", UV)
     said, calls = lab(clone)
     assert len(said) == 1 and "Setting up .venv" in said[0]
-    by_uv, project = calls
+    tried, by_uv, project = calls
+    assert tried == by_uv + " --dry-run"  # whether it can reach all, before anything is downloaded
     assert by_uv.startswith("uv pip install") and "--torch-backend=auto" in by_uv and "requirements.lock" in by_uv
     assert project.startswith("pip") and "--no-deps" in project
     assert lab(clone) == ([], [])  # it holds the pins: used as it is
@@ -126,7 +137,7 @@ def test_uv_installs_where_it_is_and_what_differs_is_mended(clone):
     assert torch.exists()
 
     replace_package(clone, "scipy", "0.1")  # the stand-in leaves that: past mending, so .venv is made anew
-    assert [line.split()[0] for line in lab(clone)[1]] == ["uv", "pip", "uv", "pip"]
+    assert [line.split()[0] for line in lab(clone)[1]] == ["uv", "uv", "pip"] * 2
     assert not torch.exists()
 
 

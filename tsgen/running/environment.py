@@ -37,7 +37,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "set-up.log"
 UNFINISHED = VENV / "unfinished"  # there while packages are installed, and after a kill
-IMPATIENT = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10"}  # in seconds: pip stands by
+# seconds, and only until all is known to be there: pip stands by
+IMPATIENT = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_TIMEOUT": "20"}
 UNREACHABLE = "connection broken by"  # as pip words it at each try
 
 
@@ -147,7 +148,9 @@ def install():
         uv = VENV / "bin" / "uv"
     torch = f"lib/python*/site-packages/torch-{direct_pins(LOCK.read_text())['torch']}*.dist-info"
     build = [] if [*VENV.glob(torch)] else ["--torch-backend=auto"]
-    if not (uv and succeeds(uv, "pip", "install", "--python", PYTHON, *build, "-r", LOCK, **IMPATIENT)):
+    # bytecode as pip writes it: else each process compiles its own where none may be written
+    by_uv = (uv, "pip", "install", "--python", PYTHON, *build, "--compile-bytecode", "-r", LOCK)
+    if not (uv and succeeds(*by_uv, "--dry-run", **IMPATIENT) and succeeds(*by_uv)):
         say(f"uv cannot ({complaint()}): pip does it, with the PyTorch that it finds")
         if not succeeds(*pip, "-r", LOCK):
             stop()
@@ -187,7 +190,7 @@ def make():
 # ---- writing the lock ----
 
 
-def by_uv(*words):
+def run_uv(*words):
     """Run uv pip; where it fails, end with its exit code after its own words."""
     uv = shutil.which("uv") or sys.exit("The lock is written by uv: pip install uv")
     if code := subprocess.run([uv, "pip", *words]).returncode:
@@ -203,13 +206,13 @@ def write():
         asked.write_text(head)
         shutil.copy(LOCK, resolved)  # what it says stays as far as it can
         bare = ("--no-header", "--no-annotate", "--fork-strategy=fewest")
-        by_uv("compile", "-q", "--universal", "--python-version", RESOLVED_FOR[0], *bare, "-o", resolved, asked)
+        run_uv("compile", "-q", "--universal", "--python-version", RESOLVED_FOR[0], *bare, "-o", resolved, asked)
         lines = [line for line in resolved.read_text().splitlines() if pins(line).keys() - direct_pins(head).keys()]
         text = head + NEEDED + "".join(f"{line}\n" for line in lines if not line.startswith(LEFT_TO_TORCH))
         resolved.write_text(text)
         for python in RESOLVED_FOR:
             wheels = ("--only-binary=:all:", f"--no-binary={WITHOUT_WHEEL}", "--python-version", python)
-            by_uv("install", "-q", "--dry-run", "--no-deps", "--target", folder, *wheels, "-r", resolved)
+            run_uv("install", "-q", "--dry-run", "--no-deps", "--target", folder, *wheels, "-r", resolved)
     LOCK.write_text(text)
     lines = [line for line in text.splitlines() if pins(line)]
     (ROOT / "environment.yml").write_text(YML + "".join(f"      - {line}\n" for line in lines))
