@@ -57,10 +57,13 @@ def test_the_rest_of_the_lock_is_what_the_direct_pins_need_here():
 
 def test_every_pin_accepts_every_python_of_the_lock():
     refused = []
-    for name, version in environment.pins(LOCK).items():
-        installed = [each for each in metadata.distributions(name=name) if each.version.split("+")[0] == version]
-        pythons = SpecifierSet(installed[0].metadata["Requires-Python"] or "") if installed else ()
-        refused += [(name, python) for python in environment.RESOLVED_FOR if installed and python not in pythons]
+    for pin in (Requirement(line) for line in LOCK.splitlines() if line and not line.startswith("#")):
+        for installed in metadata.distributions(name=pin.name):
+            pythons = SpecifierSet(installed.metadata.get("Requires-Python", ""))
+            for python in environment.RESOLVED_FOR if installed.version in pin.specifier else ():
+                full = {"python_full_version": python if python.count(".") == 2 else f"{python}.0"}
+                wanted = pin.marker is None or pin.marker.evaluate(full)
+                refused += [f"{pin} on {python}"] if wanted and python not in pythons else []
     assert not refused
 
 
