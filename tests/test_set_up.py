@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,15 @@ def test_uv_installs_where_it_is_and_what_differs_is_mended(clone):
     replace_package(clone, "scipy", "0.1")  # the stand-in leaves that: past mending, so .venv is made anew
     assert [line.split()[0] for line in lab(clone)[1]] == ["uv", "uv", "pip"] * 2
     assert not torch.exists()
+
+
+def test_a_second_set_up_waits_for_the_first_and_uses_what_it_made(clone):
+    real_python(clone)
+    command(clone.parent / "bin", "uv", UV.replace("CALLS=/dev", "sleep 2\nCALLS=/dev"))  # time to meet
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(lambda word: call(clone, word), ["lab", "lab"]))
+    assert [each.returncode for each in ended] == [0, 0]
+    assert [line.split()[0] for line in (clone.parent / "calls").read_text().splitlines()] == ["uv", "uv", "pip"]
 
 
 def test_pip_installs_where_uv_fails_and_what_was_broken_off_is_made_anew(clone):
