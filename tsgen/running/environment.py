@@ -110,7 +110,7 @@ def complaint():
     lines = [line.strip() for line in last_said().splitlines()]
     causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause:")]
     errors = [line for line in lines if line.lower().startswith("error:")]
-    return (causes[:1] or errors[-1:] or lines[-1:])[0]
+    return (causes[:1] or errors[-1:] or lines[-1:] or [""])[0]
 
 
 def begin():
