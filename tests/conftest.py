@@ -39,6 +39,17 @@ def study(smoke):
     return Study("smoke", folder=smoke)
 
 
+@pytest.fixture(scope="session")
+def downloaded_folder(tmp_path_factory):
+    """Folder of two stations with six records each, TK.0205 and TK.1716, as ``tsgen.download fdsn`` leaves it."""
+    import download_server  # ObsPy: only for those who ask
+
+    folder = tmp_path_factory.mktemp("downloaded") / "records"
+    with download_server.serving(download_server.Holdings()) as server:
+        assert download_server.fetch(server, "fdsn", folder) == 0
+    return folder
+
+
 @contextmanager
 def few_draws():
     """Bootstraps short enough for findings of which only the shape is looked at."""

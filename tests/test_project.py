@@ -2,15 +2,18 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tsgen.running import command, environment, readme
 
@@ -21,26 +24,63 @@ def test_torch_is_pinned_exactly_once():
     assert re.findall(r"^torch\b.*$", LOCK, re.MULTILINE) == ["torch==2.13.0"]
 
 
-def test_every_line_of_the_lock_is_one_plain_pin():
+def test_every_line_of_the_lock_is_one_plain_pin_and_no_package_has_two():
     lines = [line for line in LOCK.splitlines() if line and not line.startswith("#")]
     assert len(lines) > 100  # what the direct pins need is there too
-    for line in lines:
-        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line), line  # no range, no option, no URL, no local version
+    for line in lines:  # no range, no option, no URL, no local version; a system after the semicolon
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*( ; [\w.*'() <>!=]+)?", line), line
         assert not re.match("nvidia|cuda|triton", line)
-    assert lines == sorted(set(lines), key=lines.index)
+    assert len({line.partition("==")[0] for line in lines}) == len(lines)
 
 
-def test_the_rest_of_the_lock_is_what_the_direct_pins_need():
-    direct = environment.direct_pins(LOCK)
-    if environment.differences(environment.pins(LOCK)):
+def needed_by(names):
+    """{package: version} of all that the installed packages ``names`` depend on, themselves left out."""
+    needed, seen, waiting = {}, set(), [(name, "") for name in names]
+    while waiting:
+        seen.add(at := waiting.pop())
+        for requirement in map(Requirement, metadata.requires(at[0]) or ()):
+            child, marker = canonicalize_name(requirement.name), requirement.marker
+            of_torch = re.match("nvidia|cuda|triton", child)
+            if not of_torch and (marker is None or marker.evaluate({"extra": at[1]})):
+                needed[child] = metadata.version(child).split("+")[0]
+                waiting += {(child, extra) for extra in ("", *requirement.extras)} - seen
+    return {name: needed[name] for name in sorted(needed) if name not in names}
+
+
+def test_the_rest_of_the_lock_is_what_the_direct_pins_need_here():
+    rest = [Requirement(line) for line in LOCK.partition(environment.NEEDED)[2].splitlines()]
+    wanted = {each.name: str(each.specifier)[2:] for each in rest if each.marker is None or each.marker.evaluate()}
+    if environment.differences(wanted):
         pytest.skip("this environment holds other versions of indirect packages than the lock")
-    rest = {name: version for name, version in environment.pins(LOCK).items() if name not in direct}
-    assert rest == environment.needed_by(list(direct))
+    assert wanted == needed_by(list(environment.direct_pins(LOCK)))
+
+
+def test_every_pin_accepts_every_python_of_the_lock():
+    refused = []
+    for pin in (Requirement(line) for line in LOCK.splitlines() if line and not line.startswith("#")):
+        for installed in metadata.distributions(name=pin.name):
+            pythons = SpecifierSet(installed.metadata.get("Requires-Python", ""))
+            for python in environment.RESOLVED_FOR if installed.version in pin.specifier else ():
+                full = {"python_full_version": python if python.count(".") == 2 else f"{python}.0"}
+                wanted = pin.marker is None or pin.marker.evaluate(full)
+                refused += [f"{pin} on {python}"] if wanted and python not in pythons else []
+    assert not refused
+
+
+def test_the_pythons_are_the_same_wherever_they_are_written():
+    asked = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    lowest, beyond = (".".join(map(str, each)) for each in (environment.LOWEST, environment.BEYOND))
+    assert asked == SpecifierSet(f">={lowest},<{beyond}")
+    assert all(python in asked for python in environment.RESOLVED_FOR)
+    assert environment.RESOLVED_FOR[0] == lowest
+    script = (ROOT / "run_all.sh").read_text()
+    assert f"{environment.LOWEST} <= sys.version_info[:3] < {environment.BEYOND}" in script
+    assert "Python 3.11.2 to 3.13 " in script and lowest == "3.11.2" and beyond == "3.14"
 
 
 def test_environment_yml_holds_the_pins_of_the_lock():
-    found = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python, pip, under_pip = found["dependencies"]
+    written = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, under_pip = written["dependencies"]
     lines = [line for line in LOCK.splitlines() if line and not line.startswith("#")]
     assert (python, pip, under_pip) == ("python=3.11", "pip", {"pip": lines})
 
@@ -117,40 +157,6 @@ def test_folders_without_a_readable_record_end_with_one_sentence(tmp_path):
     for name in ("empty", "damaged"):  # resolved against the caller's folder
         assert_one_sentence(run_all("smoke", "--records", name, runs=tmp_path / "runs", folder=tmp_path), name)
     assert [path.name[-12:] for path in (tmp_path / "runs").iterdir()] == ["-refused.csv"]  # the report of the damaged
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """A project without .venv: the script and the package."""
-    shutil.copy(ROOT / "run_all.sh", tmp_path)
-    (tmp_path / "tsgen").symlink_to(ROOT / "tsgen")
-    return tmp_path
-
-
-def test_without_python_3_11_the_remedy_is_named(clone):
-    stubs = clone / "bin"
-    stubs.mkdir()
-    for name in ("python", "python3", "python3.11"):
-        (stubs / name).write_text("#!/bin/sh\nexit 1\n")
-        (stubs / name).chmod(0o755)
-    path = f"{stubs}:/usr/bin:/bin"
-    finished = run_all("smoke", runs=clone / "runs", script=clone / "run_all.sh", path=path)
-    assert_one_sentence(finished, "Python 3.11", "environment.yml")
-    assert not (clone / ".venv").exists()
-
-
-@pytest.mark.parametrize("words", [["bogus"], ["smoke", "--only", "99"], ["smoke", "--records", "nowhere"]])
-def test_what_is_wrong_ends_before_the_environment_is_set_up(clone, words):
-    stubs = clone / "bin"
-    stubs.mkdir()
-    (stubs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3.11")
-    for name in ("python", "python3.11"):
-        (stubs / name).write_text("#!/bin/sh\nexit 1\n")
-        (stubs / name).chmod(0o755)
-    path = f"{stubs}:/usr/bin:/bin"
-    finished = run_all(*words, runs=clone / "runs", script=clone / "run_all.sh", path=path)
-    assert_one_sentence(finished, words[-1])
-    assert not (clone / ".venv").exists()
 
 
 def test_it_runs_through_a_link_and_by_sh(tmp_path):

@@ -69,6 +69,13 @@ def test_weak(clean):
     assert "weak" in told(clean, lowest_peak_in_cm_s2=2 * peak)
 
 
+def test_impossible(clean):
+    """A gain that is wrong by powers of ten makes peaks that no instrument has measured."""
+    peak = float(np.abs(clean.waveforms[0] - clean.waveforms[0].mean(axis=1, keepdims=True)).max())
+    assert told(planted(clean, lambda wave: wave * 4950 / peak)).startswith("impossible: peak 4.95e+03 cm/s²")
+    assert "impossible" not in told(planted(clean, lambda wave: wave * 4850 / peak))
+
+
 def test_too_short(clean):
     rate = clean.sampling_rate_in_hz
 

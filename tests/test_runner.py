@@ -163,18 +163,18 @@ def test_a_folder_with_nothing_to_use_ends_with_its_reasons_and_a_report(tmp_pat
 
 def test_a_notebook_that_lacks_something_is_left_out_and_the_page_says_why(tmp_path):
     (tmp_path / "run").mkdir()
-    lacks = "from tsgen.needs import Lacking\nraise Lacking('left out here: it needs two target stations')"
+    lacks = "from tsgen.needs import Lacking\nraise Lacking('left out here, for lack of two target stations')"
     paths = [
         notebook(tmp_path / "a", "01-a", lacks, "1 / 0"),
-        notebook(tmp_path / "a", "02-b", "print('left out here: the rest')"),
+        notebook(tmp_path / "a", "02-b", "print('left out here, for lack of more')"),
     ]
     done = runner.run(paths, tmp_path / "run", OWN)
-    assert done["01-a"]["left out"] == ["left out here: it needs two target stations"] and "error" not in done["01-a"]
-    assert done["02-b"]["left out"] == ["left out here: the rest"]
+    assert done["01-a"]["left out"] == {"two target stations": "all"} and "error" not in done["01-a"]
+    assert done["02-b"]["left out"] == {"more": "parts"}
     executed = nbformat.read(tmp_path / "run" / "notebooks" / "01-a.ipynb", as_version=4)
     assert "exception" not in "".join(cell.source for cell in executed.cells).lower()
     page = report.write(tmp_path / "run").read_text()
-    assert "01-a: it needs two target stations" in page and 'class="failed"' not in page
+    assert "for lack of two target stations: all of 01-a" in page and 'class="failed"' not in page
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The SeisBench layout on disk: metadata.csv and waveforms.hdf5 (Woollam et al. 2022, doi 10.1785/0220210324).
 ``write_waveforms`` leaves one contiguous block, which opens as a memory map. ``records.Records`` stands on top."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ TEXT_COLUMNS |= {"made_from", "weights", "window_from", "components"}
 TEXT_COLUMNS |= {"trace_name", "station_network_code", "station_code", "trace_component_order"}
 ON_DISK_ONLY = ["station_network_code", "station_code", "trace_sampling_rate_hz", "trace_component_order"]
 LONGEST_IN_SAMPLES = 7_000_000  # ten hours at 200 Hz
+# ESM25's names of east, north and up acceleration, processed before merely converted ones
+_ESM25 = [tuple(f"acc_{kind}_{axis}" for axis in "uvw") for kind in ("mp", "ap", "cv")]
 
 
 class Collection(NamedTuple):
@@ -30,20 +33,23 @@ class Collection(NamedTuple):
     folder: Path
     table: pd.DataFrame
     rates_in_hz: np.ndarray  # (n,)
-    orders: list  # component order of each trace
+    orders: list  # component order of each trace: letters, or names where SeisBench has more than three channels
 
     def read(self, i):
-        """(3, samples) of trace ``i`` in E, N, Z; raises ValueError for another shape, before memory is taken."""
+        """(3, samples) of trace ``i`` in E, N, Z; raises ValueError for another shape, before memory is taken, or where
+        these three are not among its components."""
+        order = self.orders[i]
+        rows = component_rows(order)
         name, _, where = self.table["trace_name"][i].partition("$")
         with h5py.File(self.folder / FILES[1]) as file:
             trace = file["data"][name]
             shape = trace.shape[1:] if where else trace.shape
-            if len(shape) != 2 or shape[0] != 3 or shape[1] > LONGEST_IN_SAMPLES:
-                raise ValueError(f"the trace {name} has shape {shape}, not (3, samples)")
+            if len(shape) != 2 or shape[0] != len(order) or shape[1] > LONGEST_IN_SAMPLES:
+                raise ValueError(f"the trace {name} has shape {shape}, not ({len(order)}, samples)")
             if where:  # "row,:3,:samples", as SeisBench writes blocks of traces
                 row, _, samples = where.split(",")
             trace = trace[int(row)][:, : int(samples.strip(": "))] if where else trace[()]
-        return trace[[self.orders[i].index(component) for component in COMPONENTS]]
+        return trace[rows]
 
     def block(self):
         """Memory map (n, 3, t) of the one contiguous block that ``write_waveforms`` leaves, else None."""
@@ -70,7 +76,8 @@ def opened(folder):
     if needed := {"trace_name", "trace_sampling_rate_hz", "station_code", "source_id"} - set(raw.columns):
         raise ValueError(f"{folder / FILES[0]}: no column {', '.join(sorted(needed))}")
     raw = filled(raw.rename(columns={theirs: ours for ours, theirs in KNOWN_COLUMNS.items()}))
-    orders = list(raw.get("trace_component_order", [COMPONENTS] * len(raw)))
+    given = "trace_component_order" in raw
+    orders = [_order(text) for text in (raw["trace_component_order"] if given else [_stated_order(folder)] * len(raw))]
     rates = raw["trace_sampling_rate_hz"].to_numpy(float)
     network = raw.get("station_network_code", pd.Series("", raw.index))
     table = raw.drop(columns=ON_DISK_ONLY, errors="ignore")
@@ -82,6 +89,28 @@ def opened(folder):
     if "usable_to_hz" not in table:
         table = table.assign(usable_from_hz=0.0, usable_to_hz=0.4 * rates)
     return Collection(folder, table, rates, orders)
+
+
+def component_rows(order):
+    """Rows of E, N, Z in a trace whose components are ``order``; raises ValueError where one is lacking."""
+    for names in (COMPONENTS, *_ESM25):
+        if set(names) <= set(order):
+            return [list(order).index(name) for name in names]
+    raise ValueError(f"its components {', '.join(order)} hold no acceleration to the east, to the north and up")
+
+
+def _order(text):
+    """Letters ("ZNE") as they are, the text of a tuple ("('acc_mp_u', …)") as a tuple."""
+    words = re.findall(r"\w+", text) if isinstance(text, str) else text
+    return words[0] if len(words) == 1 else tuple(words)
+
+
+def _stated_order(folder):
+    """Component order that the waveforms' file states for all its traces, else E, N, Z."""
+    with h5py.File(folder / FILES[1]) as file:
+        stated = file["data_format/component_order"][()] if "data_format/component_order" in file else COMPONENTS
+    stated = [stated] if isinstance(stated, (bytes, str)) else list(stated)
+    return [name.decode("latin-1") if isinstance(name, bytes) else name for name in stated]
 
 
 def write_waveforms(path, batches, shape, sampling_rate_in_hz):

@@ -38,6 +38,7 @@ class QualitySettings:
     """Rules that mark a readable record as poor; each gives a reason in the ``quality`` column."""
 
     lowest_peak_in_cm_s2: float = 1.0  # weaker than this is closer to noise than to strong motion
+    highest_peak_in_cm_s2: float = 4903.0  # 5 g: above it the gain or the unit is wrong; 4 g is the most measured
     shortest_in_s: float = 10.0  # shorter ones hold no S waves and coda
     clipped_samples: int = 4  # at one extreme value: sound records have one, coarse ones two or three
     clipped_share: float = 0.5  # of the samples within 10 % of the extreme; coarse unclipped records reach 0.48
@@ -73,6 +74,21 @@ class WindowSettings:
     arias_onset_share: float = 0.05  # where P is neither known nor picked, this share of the Arias intensity stands in
     least_energy_share: float = 0.5  # kept from a picked P; else S lies outside, and the Arias intensity is followed
     onset: OnsetSettings = OnsetSettings()
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Manners towards servers, and what is cut out of continuous recordings."""
+
+    pause_in_s: float = 0.5  # between requests
+    timeout_in_s: float = 60.0  # without a byte; data centres can take half a minute to find a record
+    waits_in_s: tuple[float, ...] = (2.0, 8.0, 30.0, 120.0)  # before each new attempt at a request that failed
+    longest_wait_in_s: float = 900.0  # that a server may ask for; beyond it we end and say when to come back
+    failures_in_a_row: int = 3  # records that fail so are the server's trouble, not theirs
+    before_p_in_s: float = 60.0  # kept before P: noise for a picker, and room for the response's transient
+    coda_in_s: float = 120.0  # kept after S
+    p_velocity_in_km_per_s: float = 8.0  # no P arrives earlier within some hundred km
+    s_velocity_in_km_per_s: float = 3.0  # hardly any S arrives later
 
 
 @dataclass(frozen=True)

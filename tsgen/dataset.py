@@ -46,12 +46,13 @@ class Dataset:
     def describe(self):
         """Print what this run is: settings, and records by use."""
         s, source = self.settings, self.records_folder.name if self.records_folder else "the simulated default"
+        n_background = len(self.background)  # first, for what it says of itself
         length = f"{s.n_samples} samples at {s.sampling_rate_in_hz:g} Hz"
         print(f"profile {s.name}: {length}, {s.duration_in_s:.2f} s a record")
         print(f"{self.kind} records from {source}; seed {self.seed}")
         print(f"targets {', '.join(self.stations)}")
         print(f"{len(self.training)} training and {len(self.held_out)} held-out target records", end=", ")
-        print(f"{len(self.background)} background records")
+        print(f"{n_background} background records")
 
     def has(self, *needs):
         """Whether the records have what is needed (keys of needs.NEEDS); where not, that is printed in one sentence."""
@@ -67,7 +68,7 @@ class Dataset:
     def lacking(self, *needs):
         """One sentence on what of ``needs`` these records do not have, "" if they have all."""
         missing = [words for words, there in (NEEDS[need] for need in needs) if not there(self)]
-        return f"{LEFT_OUT} it needs {' and '.join(missing)}, which these records do not have" if missing else ""
+        return LEFT_OUT + " and ".join(missing) if missing else ""
 
     def _run_name(self):
         name = self.settings.name

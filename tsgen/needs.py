@@ -3,7 +3,7 @@ not have it, answered in one sentence."""
 
 import numpy as np
 
-LEFT_OUT = "left out here:"  # begins each such sentence; the page of a run collects them
+LEFT_OUT = "left out here, for lack of "  # begins each such sentence; the page of a run collects them
 
 
 def scenario_known(some):

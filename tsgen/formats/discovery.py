@@ -50,6 +50,7 @@ SUPPORTED = f"supported are {', '.join(form.name for form in FORMATS)}, and fold
 
 BOREHOLE = (".ew1", ".ns1", ".ud1")
 DOCUMENTS = (".md", ".csv", ".tsv", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".json", ".yaml", ".yml", ".log", ".py")
+TERMS = ("license.txt", "licence.txt", "readme.txt")  # .txt is AFAD's ending too
 # formats that a user may hold, by the name they know, and what brings them here
 _OBSPY = {".sac": "SAC", ".evt": "Kinemetrics EVT", ".gcf": "Guralp GCF", ".gse": "GSE"}
 _OBSPY |= {".sgy": "SEG-Y", ".segy": "SEG-Y"}
@@ -225,7 +226,7 @@ def _sorted_out(names, source, prefix):
     beside = {PurePosixPath(name).parent for name in names if BY_SUFFIX.get(suffix(name)) is BY_SUFFIX[".mseed"]}
     for name in names:
         end = suffix(name)
-        if _is_noise(name) or end in DOCUMENTS:
+        if _is_noise(name) or end in DOCUMENTS or PurePosixPath(name).name.lower() in TERMS:
             told = ("left out", "not a record")
         elif end in BY_SUFFIX:
             families.setdefault((BY_SUFFIX[end], BY_SUFFIX[end].key(name)), []).append(name)

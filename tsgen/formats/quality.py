@@ -26,6 +26,8 @@ def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFA
     peak, duration_in_s, found = float(np.abs(wave).max()), wave.shape[1] / sampling_rate_in_hz, []
     if peak < settings.lowest_peak_in_cm_s2:
         found.append(f"weak: peak {peak:.2g} cm/s² below {settings.lowest_peak_in_cm_s2:g}")
+    if peak > settings.highest_peak_in_cm_s2:
+        found.append(f"impossible: peak {peak:.3g} cm/s² above {settings.highest_peak_in_cm_s2:g}: wrong gain or unit")
     if duration_in_s < settings.shortest_in_s:
         found.append(f"too short: {duration_in_s:.1f} s of {settings.shortest_in_s:g}")
     raw = wave if counts is None else counts - counts.mean(axis=1, keepdims=True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tsgen.config import QualitySettings, WindowSettings
 from tsgen.formats import quality, seisbench
+from tsgen.formats.catalogue import Catalogue
 from tsgen.formats.discovery import SUPPORTED, job_of, jobs_below, suffix
 from tsgen.formats.recording import Damaged, UnreadableRecord, scale_of
 from tsgen.records import assemble
@@ -52,6 +53,7 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     Each record is filtered and resampled to ``sampling_rate_in_hz`` (None: the native rate, which must then be one),
     and cut to ``duration_in_s`` (Records.window), else zero-padded to the longest. A folder that holds metadata.csv and
     waveforms.hdf5 is one collection: it alone is read, not what lies below it. Zip archives are read in place.
+    What headers leave unknown (event, magnitude, distance, P) comes from a catalogue beside or above the file.
     ``settings``: quality (config.QualitySettings), window (config.WindowSettings).
 
     The report has one row a file or trace of a collection: file, outcome, reason. Outcomes: "read" (the reason is the
@@ -66,6 +68,9 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
     if not jobs and not lines:
         raise UnreadableRecord(path, "the folder is empty", SUPPORTED)
     wanted = _wanted(path, unit, sampling_rate_in_hz, duration_in_s, **settings)
+    if jobs:
+        wanted.catalogue = Catalogue(path)
+        lines = [(line[0], *wanted.catalogue.files.get(line[0], line[1:])) for line in lines]
     found, results = [], tqdm(_results(jobs, wanted), total=len(jobs), unit="file", desc="reading", disable=None)
     for job, (decoded, refusals) in zip(jobs, results, strict=True):
         found += decoded
@@ -74,9 +79,10 @@ def read_folder(path, sampling_rate_in_hz=100.0, duration_in_s=None, unit=None, 
         lines += [(file, "refused", f"{reason}; {remedy}") for file, reason, remedy in refusals]
     if not found:
         raise _nothing_readable(path, lines)
+    unknown = [row.pop("event_note", "") for *_, row, _ in found]
     records, reasons = _joined(path, found, wanted), {}
     notes = quality.event_notes(records.table)
-    for (*_, files), *texts in zip(found, records.table["quality"], notes, strict=True):
+    for (*_, files), *texts in zip(found, records.table["quality"], notes, unknown, strict=True):
         for file in files:
             reasons.setdefault(file, {}).update(dict.fromkeys(filter(None, texts)))
     rows = [(*line[:2], "; ".join(reasons[line[0]]) if line[1] == "read" else line[2]) for line in lines]
@@ -89,7 +95,7 @@ def _nothing_readable(path, lines):
     reasons = {}
     for file, outcome, reason in lines:
         if outcome == "refused":
-            reasons.setdefault(reason.partition(";")[0], []).append(file)
+            reasons.setdefault(reason.removesuffix(f"; {SUPPORTED}"), []).append(file)
     told = [f"; {files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)}: {why}" for why, files in reasons.items()]
     more = f"; and {len(told) - MOST_REASONS} reasons more" * (len(told) > MOST_REASONS)
     text = f"none of its {len(lines)} files can be read{''.join(told[:MOST_REASONS])}{more}"
@@ -108,14 +114,14 @@ def _wanted(path, unit, rate_in_hz, duration_in_s, quality=QualitySettings(), wi
         scale_of(unit or "gal")
     except Damaged as error:
         raise UnreadableRecord(path, error.reason, error.remedy) from None
-    return SimpleNamespace(unit=unit, quality=quality, window=window, **sizes)
+    return SimpleNamespace(unit=unit, quality=quality, window=window, catalogue=None, **sizes)
 
 
 def _work(job, wanted):
     """([(waveform, rate, row, files)], [(file, reason, remedy)]) of one job; never raises."""
     try:
         decoded = job.decode(wanted.unit)
-        found = [(*_prepared(*one, wanted), job.files) for one in decoded if not isinstance(one, Damaged)]
+        found = [(*_prepared(*one, wanted, job.files), job.files) for one in decoded if not isinstance(one, Damaged)]
         errors = [one for one in decoded if isinstance(one, Damaged)]
     except Exception as error:  # the last line of defence: one damaged file must not end the reading of a folder
         told = f"it cannot be decoded ({type(error).__name__}: {str(error)[:120]})"
@@ -124,8 +130,10 @@ def _work(job, wanted):
     return found, [(file, error.reason, error.remedy) for error in errors for file in files]
 
 
-def _prepared(waveform, rate, row, wanted):
+def _prepared(waveform, rate, row, wanted, files):
     """(waveform, rate, row) checked at its native rate, then brought to the wanted rate and length."""
+    if wanted.catalogue and (told := wanted.catalogue.complete(row, rate, files)):
+        row["event_note"] = told
     remarks, counts = row.pop("remarks", ()), row.pop("counts", None)
     row["components"] = "ENZ" if waveform[2].any() else "EN"  # readers fill a missing vertical with zeros
     here = slice(len(row["components"]))

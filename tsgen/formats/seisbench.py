@@ -45,6 +45,8 @@ def decode_row(folder, i, file, unit):
     scale = scale_of(_text(row.pop("trace_unit", "")) or unit_of_all or unit)
     try:
         waveform = found.read(i)
+    except ValueError as error:
+        raise Damaged(str(error)[:300], "correct the collection, or give another") from None
     except DAMAGE as error:
         raise Damaged(f"{FILES[1]} holds no such trace ({type(error).__name__}: {str(error)[:120]})") from None
     if (declared := number(row.get("samples"), waveform.shape[1])) > waveform.shape[1]:
@@ -57,6 +59,8 @@ def decode_row(folder, i, file, unit):
     defaults = {"native_sampling_rate_in_hz": rate, "usable_from_hz": 0.0, "usable_to_hz": 0.4 * rate}
     row |= {column: number(row.get(column), value) for column, value in defaults.items()}
     row.setdefault("processing", _text(row.pop("processing_note", "")))
+    if not isinstance(found.orders[i], str):  # ESM's flatfile has the components in this order
+        row["processing"] += "; ESM25's u, v, w taken as east, north and up"
     inferred = str(row.get("event_inferred", "")) == "True" or row["event"] == ""
     row["event"] = row["event"] or inferred_event(row.get("start_time", ""), name)
     return [(waveform, rate, row | {"event_inferred": inferred, "samples": waveform.shape[1], "file": file})]

@@ -1,5 +1,6 @@
 """Through ObsPy: MiniSEED, corrected by StationXML or in a unit that the caller states, and K-NET and KiK-net ASCII."""
 
+import functools
 import io
 import re
 import warnings
@@ -7,6 +8,7 @@ import warnings
 import numpy as np
 
 from tsgen.collection import utc
+from tsgen.formats.peer import derivative
 from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, obspy_or, scale_of
 
 NIED_NETWORK = "BO"  # FDSN code of NIED's strong-motion networks, as ObsPy gives it
@@ -81,7 +83,7 @@ def decode_miniseed(source, names, unit):
 
 def _inventory(source, name):
     """All StationXML in the same folder as one ObsPy Inventory, or None; other .xml files are passed over."""
-    from obspy import Inventory, read_inventory
+    from obspy import Inventory
 
     found = None
     for other in (other for other in source.beside(name) if other.lower().endswith(".xml")):
@@ -90,8 +92,16 @@ def _inventory(source, name):
             raise Damaged(f"{other} declares entities, which StationXML never does", "do not trust this file")
         if b"FDSNStationXML" in content[:2000]:
             with obspy_or(f"the StationXML {other} cannot be read"):
-                found = (found or Inventory()) + read_inventory(io.BytesIO(content), format="STATIONXML")
+                found = (found or Inventory()) + _parsed(content)
     return found
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(content):
+    """An Inventory from StationXML, kept: all records of a station ask for the same one, which takes seconds."""
+    from obspy import read_inventory
+
+    return read_inventory(io.BytesIO(content), format="STATIONXML")
 
 
 def _recording(stream, inventory, unit, file_name):
@@ -180,11 +190,16 @@ def _to_acceleration(stream, inventory, unit):
             if not abs(gain - abs(stated.value)) <= LARGEST_GAIN_DIFFERENCE * abs(stated.value):
                 told = f"its stages multiply to {gain:.4g} at {hertz:g} Hz, its sensitivity is {stated.value:.4g}"
                 remarks.append(f"gain of {trace.stats.channel}: the StationXML contradicts itself ({told})")
-            trace.remove_response(inventory, "ACC", water_level=60, pre_filt=low + high, taper=False)
-        trace.data = trace.data * 100.0
+            # a water level would distort what is not in the sensor's own quantity (ObsPy issue 3136): pre_filt serves
+            quantity = "ACC" if accelerometer else "VEL"
+            trace.remove_response(inventory, quantity, water_level=None, pre_filt=low + high, taper=False)
+        samples = finite(trace.data) if accelerometer else derivative(finite(trace.data), trace.stats.delta)
+        trace.data = samples * 100.0
     if not staged:
         return "divided by the sensitivity, as its StationXML gives no response (level=channel)", 0.0, ()
-    return "instrument response removed", 0.0 if all(accelerometers) else SLOWEST_IN_HZ, tuple(remarks)
+    if all(accelerometers):
+        return "instrument response removed", 0.0, tuple(remarks)
+    return "instrument response removed to velocity, then differentiated", SLOWEST_IN_HZ, tuple(remarks)
 
 
 def nied_family(name):

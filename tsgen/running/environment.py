@@ -1,29 +1,45 @@
-"""Where the project lies, what requirements.lock asks for, and whether the active Python holds it.
+"""Where the project lies, what requirements.lock asks for, whether the active Python holds it, and the making of .venv.
 
     python -m tsgen.running.environment          ends with 0 if it does, else says what differs
-    python -m tsgen.running.environment write    the rest of the lock from the direct pins installed; environment.yml
+    python -m tsgen.running.environment make     .venv with the packages of the lock, made anew or mended
+    python -m tsgen.running.environment write    the rest of the lock from its direct pins, by uv; environment.yml
 
 Only the standard library is imported, for run_all.sh asks before anything is installed."""
 
+import fcntl
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 LOCK = ROOT / "requirements.lock"
-PYTHON = (3, 11)
+LOWEST, BEYOND = (3, 11, 2), (3, 14)  # the Pythons that the lock serves; pyproject.toml and run_all.sh say the same
+RESOLVED_FOR = ("3.11.2", "3.12", "3.13")
 NEEDED = "# What these need, written by `python -m tsgen.running.environment write`\n"
 YML = """# Written from requirements.lock by `python -m tsgen.running.environment write`: change the lock alone
 name: tsgen
 channels:
   - conda-forge
 dependencies:
-  - python={}.{}
+  - python=3.11
   - pip
   - pip:
 """
 LEFT_TO_TORCH = ("nvidia", "cuda", "triton")  # its Linux build names their versions itself, other builds need none
+WITHOUT_WHEEL = "eqsig"  # plain Python, published as source alone
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOG = VENV / "set-up.log"
+UNFINISHED = VENV / "unfinished"  # there while packages are installed, and after a kill
+# seconds, and only until all is known to be there: pip stands by
+IMPATIENT = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_TIMEOUT": "20"}
+UNREACHABLE = "connection broken by"  # as pip words it at each try
 
 
 def choose(only=None, folder=NOTEBOOKS):
@@ -37,8 +53,8 @@ def choose(only=None, folder=NOTEBOOKS):
 
 
 def pins(text):
-    """{package: version} of a lock's lines ``package==version``; comments and blank lines do not count."""
-    lines = (line.split("#")[0].strip() for line in text.splitlines())
+    """{package: version} of a lock's lines ``package==version``, whichever systems they are for (``; …``)."""
+    lines = (line.split("#")[0].split(";")[0].strip() for line in text.splitlines())
     return dict(line.split("==") for line in lines if line)
 
 
@@ -49,52 +65,170 @@ def direct_pins(text):
 
 def differences(wanted):
     """One sentence a package of ``wanted`` that is missing or of another version; torch 2.13.0+cpu is 2.13.0."""
-    found = []
+    unlike = []
     for name, version in wanted.items():
         try:
             installed = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:
             installed = "none"
         if installed != version:
-            found.append(f"{name} {version} is asked for, {installed} is installed")
-    return found
+            unlike.append(f"{name} {version} is asked for, {installed} is installed")
+    return unlike
 
 
-def needed_by(names):
-    """{package: version} of all that the installed packages ``names`` depend on, themselves left out."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
+def unfit():
+    """What keeps the study from running with the active Python: sentences, none where it can run."""
+    unlike = differences(direct_pins(LOCK.read_text()))
+    if not LOWEST <= sys.version_info[:3] < BEYOND:
+        unlike.insert(0, f"Python 3.11.2 to 3.13 is asked for, this is {sys.version.split()[0]}")
+    if Path(sys.prefix, UNFINISHED.name).exists():
+        unlike.insert(0, f"an installation into {sys.prefix} was broken off")
+    return unlike
 
-    needed, seen, waiting = {}, set(), [(name, "") for name in names]
-    while waiting:
-        seen.add(at := waiting.pop())
-        for requirement in map(Requirement, metadata.requires(at[0]) or ()):
-            child, marker = canonicalize_name(requirement.name), requirement.marker
-            if not child.startswith(LEFT_TO_TORCH) and (marker is None or marker.evaluate({"extra": at[1]})):
-                needed[child] = metadata.version(child).split("+")[0]
-                waiting += {(child, extra) for extra in ("", *requirement.extras)} - seen
-    return {name: needed[name] for name in sorted(needed) if name not in names}
+
+# ---- making .venv ----
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def succeeds(*command, **environ):
+    """Whether a command ends with 0. What it says goes to the log."""
+    with LOG.open("a") as log:
+        print("\n$", *command, file=log, flush=True)
+        return not subprocess.run(command, stdout=log, stderr=log, env=os.environ | environ).returncode
+
+
+def last_said():
+    """What the last command said to the log."""
+    return LOG.read_text(errors="replace").rpartition("\n$ ")[2]
+
+
+def complaint():
+    """The line of it that says most about a failure: uv's first cause, else the last error."""
+    lines = [line.strip() for line in last_said().splitlines()]
+    causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause:")]
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    return (causes[:1] or errors[-1:] or lines[-1:] or [""])[0]
+
+
+def begin():
+    """An environment with pip alone, in place of whatever stands there."""
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True)
+    if made.returncode:
+        sys.exit(f"{VENV} cannot be made: {(made.stderr or made.stdout).strip().splitlines()[-1]}")
+
+
+def stands():
+    """Whether an environment stands there that can be installed into: its Python starts, nothing was broken off."""
+    check = f"import pip, sys; sys.exit(not {LOWEST} <= sys.version_info[:3] < {BEYOND})"
+    try:
+        return not UNFINISHED.exists() and succeeds(PYTHON, "-c", check)
+    except OSError:
+        return False
+
+
+def lacks():
+    """What .venv differs in from the lock, in one sentence; "" where it holds it."""
+    said = subprocess.run([PYTHON, "-m", "tsgen.running.environment"], capture_output=True, text=True)
+    return (said.stderr.strip().splitlines() or ["it does not say why"])[0] if said.returncode else ""
+
+
+def install():
+    """Install the lock's packages and the project itself; ends with one sentence where that cannot be.
+
+    uv's back-end "auto" is PyTorch's CPU build without a GPU, else the build that the driver can run, both from
+    PyTorch's own index. Where that index or uv itself is out of reach, pip takes the PyTorch that it finds. A torch of
+    the pinned version that is there already stays, whatever its build."""
+    UNFINISHED.touch()
+    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar=off")
+    uv = shutil.which("uv")
+    if not uv and succeeds(*pip, "--retries=1", "uv"):
+        uv = VENV / "bin" / "uv"
+    torch = f"lib/python*/site-packages/torch-{direct_pins(LOCK.read_text())['torch']}*.dist-info"
+    build = [] if [*VENV.glob(torch)] else ["--torch-backend=auto"]
+    # bytecode as pip writes it: else each process compiles its own where none may be written
+    by_uv = (uv, "pip", "install", "--python", PYTHON, *build, "--compile-bytecode", "-r", LOCK)
+    if not (uv and succeeds(*by_uv, "--dry-run", **IMPATIENT) and succeeds(*by_uv)):
+        say(f"uv cannot ({complaint()}): pip does it, with the PyTorch that it finds")
+        if not succeeds(*pip, "-r", LOCK):
+            stop()
+    if not succeeds(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT):
+        stop()
+    UNFINISHED.unlink()
+
+
+def stop():
+    """End with why pip has failed and what to do, in one sentence."""
+    if UNREACHABLE in last_said() and "No matching distribution" in complaint():
+        sys.exit(
+            "No package index can be reached: connect to the network or tell pip of an index, then run this again."
+        )
+    if (free_in_gb := shutil.disk_usage(VENV).free / 1e9) < 1:
+        sys.exit(f"The disk is full ({free_in_gb:.1f} GB left): {VENV} takes 2 GB, 6 GB with PyTorch's CUDA build.")
+    sys.exit(f"The packages cannot be installed ({complaint()}): {LOG} holds all that pip said.")
+
+
+def make():
+    """Make .venv, or mend the one there, so that it holds the lock; ends with one sentence where that cannot be."""
+    fcntl.flock(os.open(ROOT, os.O_RDONLY), fcntl.LOCK_EX)  # a second set-up waits for the first
+    kept = stands()
+    if kept and not lacks():
+        return
+    say("Setting up .venv with the packages of requirements.lock (once, minutes); .venv/set-up.log tells how far it is")
+    if not kept:
+        begin()
+    install()
+    if kept and lacks():
+        begin()
+        install()
+    if different := lacks():
+        sys.exit(f"After the installation {different}: {LOG} holds all that was said.")
+
+
+# ---- writing the lock ----
+
+
+def run_uv(*words):
+    """Run uv pip; where it fails, end with its exit code after its own words."""
+    uv = shutil.which("uv") or sys.exit("The lock is written by uv: pip install uv")
+    if code := subprocess.run([uv, "pip", *words]).returncode:
+        sys.exit(code)
 
 
 def write():
-    """Write the lock's lower part from what is installed, and environment.yml, for conda resolves ``-r`` wrongly."""
+    """Write the lock's lower part, one version a package for all its Pythons and systems, and environment.yml with the
+    same lines, for conda resolves ``-r`` wrongly. Fails unless every pin but one has a wheel for each Python here."""
     head = LOCK.read_text().partition(NEEDED)[0]
-    needed = needed_by(list(pins(head)))
-    text = head + NEEDED + "".join(f"{name}=={version}\n" for name, version in needed.items())
+    with tempfile.TemporaryDirectory() as folder:
+        asked, resolved = Path(folder, "asked.in"), Path(folder, "resolved.txt")
+        asked.write_text(head)
+        shutil.copy(LOCK, resolved)  # what it says stays as far as it can
+        bare = ("--no-header", "--no-annotate", "--fork-strategy=fewest")
+        run_uv("compile", "-q", "--universal", "--python-version", RESOLVED_FOR[0], *bare, "-o", resolved, asked)
+        lines = [line for line in resolved.read_text().splitlines() if pins(line).keys() - direct_pins(head).keys()]
+        text = head + NEEDED + "".join(f"{line}\n" for line in lines if not line.startswith(LEFT_TO_TORCH))
+        resolved.write_text(text)
+        for python in RESOLVED_FOR:
+            wheels = ("--only-binary=:all:", f"--no-binary={WITHOUT_WHEEL}", "--python-version", python)
+            run_uv("install", "-q", "--dry-run", "--no-deps", "--target", folder, *wheels, "-r", resolved)
     LOCK.write_text(text)
-    lines = "".join(f"      - {name}=={version}\n" for name, version in pins(text).items())
-    (ROOT / "environment.yml").write_text(YML.format(*PYTHON) + lines)
+    lines = [line for line in text.splitlines() if pins(line)]
+    (ROOT / "environment.yml").write_text(YML + "".join(f"      - {line}\n" for line in lines))
 
 
-def main():
-    found = differences(direct_pins(LOCK.read_text()))
-    if sys.version_info[:2] != PYTHON:
-        found.insert(0, f"Python {PYTHON[0]}.{PYTHON[1]} is asked for, this is {sys.version.split()[0]}")
-    if found:
-        sys.exit("\n".join(found))
-    if sys.argv[1:] == ["write"]:
-        write()
+def main(word=""):
+    try:
+        if word:
+            {"make": make, "write": write}[word]()
+        elif unlike := unfit():
+            sys.exit("\n".join(unlike))
+    except OSError as error:  # a full disk, a folder that may not be written to
+        sys.exit(f"The set-up cannot go on: {error}")
+    except KeyboardInterrupt:
+        sys.exit("The set-up was stopped; the next call begins it again")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

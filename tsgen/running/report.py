@@ -20,7 +20,6 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 from tsgen import config, findings
-from tsgen.needs import LEFT_OUT
 from tsgen.roles import ROLES, label
 
 FORMULA_SIZE_IN_PT = 13
@@ -145,10 +144,10 @@ def write(folder, captions=None):
         rest = pd.DataFrame()
     content = {"kind": run.get("kind"), "facts": facts(run), "most_rows": MOST_ROWS}
     content["notebooks"] = [{"name": n, "title": notebook_page(pages / f"{n}.ipynb")} | entry for n, entry in done]
-    content["lacking"] = {}  # sentence: notebooks
+    content["lacking"] = {}  # what the records lack: the notebooks that leave out something for it
     for name, entry in done:
-        for sentence in entry.get("left out", ()):
-            content["lacking"].setdefault(sentence.removeprefix(LEFT_OUT).strip(), []).append(name)
+        for what, part in entry.get("left out", {}).items():
+            content["lacking"].setdefault(what, []).append(f"{part} of {name}")
     content["sections"] = sections(results.get("findings") or [])
     content["figures"] = {name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn}
     content |= {"left_out": len(rest), "left_out_table": rest.to_html(**HTML)}

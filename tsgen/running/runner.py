@@ -166,17 +166,20 @@ def execute(notebook, folder, values):
 
 
 def left_out(path):
-    """The sentences in which the executed notebook at ``path`` says what it left out, each once, in their order."""
-    if not path.exists():
-        return []
-    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", ())]
-    text = "\n".join(output.get("text") or output.get("evalue") or "" for output in outputs)
-    return list(dict.fromkeys(line for line in text.splitlines() if line.startswith(LEFT_OUT)))
+    """{what these records lack: "parts" or "all"} of what the executed notebook at ``path`` says that it left out."""
+    lacking = {}
+    for cell in nbformat.read(path, as_version=4).cells if path.exists() else ():
+        for output in cell.get("outputs", ()):
+            whole = output.get("ename") == Lacking.__name__
+            for line in (output["evalue"] if whole else output.get("text", "")).splitlines():
+                if line.startswith(LEFT_OUT):
+                    lacking[line.removeprefix(LEFT_OUT)] = "all" if whole else "parts"
+    return lacking
 
 
 def run(notebooks, folder, values):
     """Execute ``notebooks`` side by side, a line for each as it ends; returns the content of run.json:
-    {notebook: {"seconds", "code" (code_key) or "error" (the end of its traceback), and "left out" (sentences)}}."""
+    {notebook: {"seconds", "code" (code_key) or "error" (the end of its traceback), and "left out" (``left_out``)}}."""
     note, key = folder / "run.json", code_key()
     done = json.loads(note.read_text()) if note.exists() else {}
     for path in notebooks:
@@ -190,10 +193,11 @@ def run(notebooks, folder, values):
         write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
         for path, seconds, error in side_by_side(execute, longest_first, folder, values, JUPYTER_PATH=jupyter):
             done[path.stem] = {"seconds": round(seconds, 1)} | ({"error": error} if error else {"code": key})
-            if lacking := left_out(folder / "notebooks" / path.name):
-                done[path.stem]["left out"] = lacking
+            lacking = left_out(folder / "notebooks" / path.name)
+            done[path.stem] |= {"left out": lacking} if lacking else {}
             store.write_json(note, done)
-            say(path.stem, seconds, f"  failed in {error}" if error else f"  {lacking[0]}" if lacking else "")
+            told = [f"failed in {error}"] if error else [f"left out {of}: no {what}" for what, of in lacking.items()]
+            say(path.stem, seconds, "".join(f"  {text}" for text in told))
     return done
 
 
