@@ -19,11 +19,13 @@ FEWEST_RECORDS = 30  # five times the coefficients of f
 LARGEST_MAGNITUDE, LARGEST_DISTANCE_IN_KM = 6.4, 110.0  # the window in which networks are compared
 PERIODS_IN_S = (0.05, 0.15, 0.3, 0.75, 2.0)
 SHORTEST = "PSA 0.05 s"  # what the residuals of other periods are correlated with
-# (tau, phi_s2s, phi): crustal records of New Zealand's strong-motion database (Hutchinson et al. 2024,
-# 10.1177/87552930231202829), 1,402 of them in the same window, by the same f
+TERMS, COUNTS = ("tau", "phi_s2s", "phi"), ("given_station", "records", "events", "stations")
+# TERMS of 1,402 crustal records of New Zealand's strong-motion database in the same window, by the same f; and, of the
+# whole set, the correlation of residuals within with those at 0.05 s
 NEW_ZEALAND = {"PGA": (0.51, 0.41, 0.45), "PSA 0.3 s": (0.46, 0.48, 0.48), "PSA 0.75 s": (0.35, 0.55, 0.43)}
 NEW_ZEALAND |= {"D5-95": (0.21, 0.26, 0.32)}
 CORRELATION = {"PSA 0.15 s": 0.85, "PSA 0.3 s": 0.75, "PSA 0.75 s": 0.60, "PSA 2 s": 0.50}
+VS30_AND_F0 = (0.61, 0.55)  # of its 53 best-known sites: correlation of ln Vs30 and ln f0, scatter of ln f0 given Vs30
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,28 @@ def components(ln_y, magnitude, distance_in_km, event, station):
     return Components(*(float(ratio) * phi for ratio in best), phi, y - fixed @ beta - z @ effects, *sizes)
 
 
-
 def decomposition(records):
-    """DataFrame by measure of any Records: tau, phi_s2s, phi; given_station, the root of tau² + phi²; correlation of the
-    residuals within with those of SHORTEST; records, events, stations. Records with magnitude and distance in the window
-    LARGEST_MAGNITUDE, LARGEST_DISTANCE_IN_KM count; a measure that fewer than FEWEST_RECORDS show is left out."""
-    known, table = scenario_known(records), records.table
-    inside = (table.get("magnitude", 0) <= LARGEST_MAGNITUDE) & (table.get("distance_in_km", 0) <= LARGEST_DISTANCE_IN_KM)
-    some = records.take(known & np.asarray(inside & (table.get("distance_in_km", 0) > 0)))
-    event, table = event_groups(some.table).to_numpy(), some.table
-    values = ln_values(some) if len(some) else pd.DataFrame()
-    rows, within = {}, pd.DataFrame(index=values.index)
-    for name in values:
-        shown = np.isfinite(values[name].to_numpy())
-        if shown.sum() < FEWEST_RECORDS:
-            continue
-        of = (values[name], table["magnitude"], table["distance_in_km"], event, table["station"])
-        found = components(*(np.asarray(column)[shown] for column in of))
-        within.loc[shown, name] = found.within
-        rows[name] = {"tau": found.tau, "phi_s2s": found.phi_s2s, "phi": found.phi}
-        rows[name] |= {"given_station": np.hypot(found.tau, found.phi), "records": int(shown.sum())}
-        rows[name] |= {"events": found.n_events, "stations": found.n_stations}
-    correlation = within.corr().get(SHORTEST, pd.Series(dtype=float))
-    return pd.DataFrame.from_dict(rows, orient="index").assign(correlation=correlation)
+    """DataFrame by measure of any Records: TERMS; given_station, the root of tau² + phi²; correlation, of the residuals
+    within with those of SHORTEST; records, events, stations. Records with magnitude and distance in the window of
+    LARGEST_MAGNITUDE and LARGEST_DISTANCE_IN_KM count; a measure that fewer than FEWEST_RECORDS show is left out."""
+    inside = scenario_known(records)
+    if inside.any():
+        magnitude, distance = (records.table[name].to_numpy(float) for name in ("magnitude", "distance_in_km"))
+        inside &= (magnitude <= LARGEST_MAGNITUDE) & (distance <= LARGEST_DISTANCE_IN_KM) & (distance > 0)
+    some = records.take(inside)
+    columns = [some.table.get(name) for name in ("magnitude", "distance_in_km")]
+    columns += [event_groups(some.table), some.table["station"]]
+    rows, within = {}, pd.DataFrame(index=some.table.index)
+    for name, values in ln_values(some).items() if inside.sum() >= FEWEST_RECORDS else ():
+        shown = np.isfinite(values.to_numpy())
+        if shown.sum() >= FEWEST_RECORDS:
+            parts = components(values[shown], *(column[shown] for column in columns))
+            within.loc[shown, name] = parts.within
+            row = {"tau": parts.tau, "phi_s2s": parts.phi_s2s, "phi": parts.phi}
+            row |= {"given_station": np.hypot(parts.tau, parts.phi), "records": int(shown.sum())}
+            rows[name] = row | {"events": parts.n_events, "stations": parts.n_stations}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*TERMS, *COUNTS])
+    return table.assign(correlation=within.corr().get(SHORTEST, pd.Series(dtype=float)))
 
 
 def ln_values(records):
@@ -110,7 +111,7 @@ def ln_values(records):
 
 
 def vs30_and_f0(records, f0_in_hz):
-    """(correlation of ln Vs30 with the station's median ln f0, standard deviation of ln f0 given ln Vs30, stations), from
+    """(correlation of ln Vs30 with the station's median ln f0, standard deviation of ln f0 given ln Vs30, stations) of
     records and their f0 (n,); NaN for fewer than three stations whose Vs30 is known."""
     table = pd.DataFrame({"station": records.table["station"], "f0": np.log(f0_in_hz)})
     table["vs30"] = np.log(records.table.get("vs30_in_m_per_s", np.nan))
