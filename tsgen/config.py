@@ -91,6 +91,11 @@ class DownloadSettings:
     s_velocity_in_km_per_s: float = 3.0  # hardly any S arrives later
 
 
+# what makes simulated motion rough, each a function or a factor of the package simulate
+INGREDIENTS = ("stress", "magnitude error", "mechanism", "directivity", "attenuation", "kappa", "scattering", "focusing")
+INGREDIENTS += ("vs30", "layers", "converted", "surface waves")
+
+
 @dataclass(frozen=True)
 class SimulationSettings:
     """The simulated network: how many records; the physics lives with its reasons in ``simulate``."""
@@ -109,8 +114,11 @@ class SimulationSettings:
     background_f0_in_hz: tuple[float, float] = (1.2, 15.0)  # log-uniform: the band in which f0 is sought
     background_f0_ln_scatter: float = 0.08
     background_contrast: tuple[float, float] = (3.0, 8.0)  # uniform: from weak to sharp peaks
+    without: tuple[str, ...] = ()  # INGREDIENTS switched off, to measure what each does
 
     def __post_init__(self):
+        if unknown := sorted(set(self.without) - set(INGREDIENTS)):
+            raise ValueError(f"unknown ingredients {', '.join(unknown)}; known: {', '.join(INGREDIENTS)}")
         if not len(self.n_target_records) == len(self.target_f0_in_hz) == len(self.f0_ln_scatter):
             raise ValueError("n_target_records, target_f0_in_hz and f0_ln_scatter need one value a target station each")
 

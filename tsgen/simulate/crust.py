@@ -1,0 +1,64 @@
+"""The crust between earthquakes and sites: its attenuation and its scattering differ from place to place.
+
+Two random fields over the map, drawn with the network's seed, are felt where the earthquake is (a term of the event),
+along the way (the path, and so the azimuth) and under the site: as cell-specific attenuation is found to be (Kuehn,
+Abrahamson and Walling 2019, 10.1785/0120180287), and as envelopes broaden by inhomogeneities (Saito, Sato and Ohtake
+2002, 10.1029/2001JB000264).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+CORRELATION_LENGTH_IN_KM = 10.0
+N_WAVES, N_POINTS = 96, 16  # of a field, and along a path
+ON_THE_WAY = 0.2, 0.9  # share of the way that is neither the source's surroundings nor the site's
+ATTENUATION_LN_SCATTER = 0.6  # of 1/Q at a place
+KAPPA_IN_S = {"site": 0.026, "source": 0.004}  # together the crust's 0.03
+KAPPA_LN_SCATTER = {"site": 0.45, "source": 0.5}  # Van Houtte et al. 2011; source: Purvance and Anderson 2003
+SCATTERING = {"source": 0.1, "path": 1.4, "site": 0.35}  # of ln duration by ln scattering at or along these
+FOCUSING_LN_SCATTER = 0.25  # of a path's amplitude: what no parameter here explains
+FOCUSING_DIVIDED_AT_IN_HZ = 4.0  # long and short waves are focused by bodies of other sizes
+
+
+class Field(NamedTuple):
+    """A stationary Gaussian field of mean 0 and variance 1: a sum of plane waves with random phase."""
+
+    wavenumbers: np.ndarray  # (N_WAVES, 2) radians a km, east and north
+    phases: np.ndarray
+
+    @classmethod
+    def drawn(cls, rng):
+        return cls(rng.standard_normal((N_WAVES, 2)) / CORRELATION_LENGTH_IN_KM, rng.uniform(0, 2 * np.pi, N_WAVES))
+
+    def at(self, east_in_km, north_in_km):
+        """Values of the shape of the coordinates."""
+        place = np.stack([east_in_km, north_in_km], axis=-1)
+        return np.sqrt(2 / N_WAVES) * np.cos(place @ self.wavenumbers.T + self.phases).sum(axis=-1)
+
+    def between(self, source, site):
+        """{"source", "path", "site"}: values (n,) at both ends, and the mean on the way. Ends are (n, 2) in km."""
+        share = np.array([0, *np.linspace(*ON_THE_WAY, N_POINTS), 1])[:, None, None]
+        along = self.at(*np.moveaxis(source + share * (site - source), -1, 0))  # (N_POINTS + 2, n)
+        return {"source": along[0], "path": along[1:-1].mean(axis=0), "site": along[-1]}
+
+
+def focusing(frequency_in_hz, low, high):
+    """Gain (n, frequency) of paths with standard normal terms (n,) for long and for short waves."""
+    share = 1 / (1 + np.asarray(frequency_in_hz) / FOCUSING_DIVIDED_AT_IN_HZ)
+    low, high = (np.asarray(each, float)[:, None] for each in (low, high))
+    return np.exp(FOCUSING_LN_SCATTER * (share * low + (1 - share) * high) / np.hypot(share, 1 - share))
+
+
+def terms(attenuation, scattering, source, site, without):
+    """{"loss" of 1/Q, "kappa_in_s", "broadening" of the duration} (n,) of paths between places (n, 2) in km."""
+    lost, broad = attenuation.between(source, site), scattering.between(source, site)
+    loss = np.exp(ATTENUATION_LN_SCATTER * lost["path"]) if "attenuation" not in without else np.ones(len(site))
+    scatter = {name: 0.0 if "kappa" in without else value for name, value in KAPPA_LN_SCATTER.items()}
+    kappa = sum(KAPPA_IN_S[name] * np.exp(scatter[name] * lost[name]) for name in KAPPA_IN_S)
+    broadening = np.exp(sum(SCATTERING[name] * broad[name] for name in SCATTERING))
+    return {
+        "loss": loss,
+        "kappa_in_s": kappa,
+        "broadening": broadening if "scattering" not in without else loss * 0 + 1,
+    }
