@@ -9,6 +9,7 @@ import pytest
 
 from tsgen import config, metrics, simulate
 from tsgen.hvsr import hvsr
+from tsgen.records import Records
 
 TARGETS = ["SIM.01", "SIM.02", "SIM.03", "SIM.04", "SIM.05"]
 QUICK = config.profile("quick").simulation
@@ -103,7 +104,7 @@ def test_the_vertical_resonance_makes_no_peak_of_its_own(quick):
     curves = hvsr(quick)
     for station, f0 in zip(TARGETS, QUICK.target_f0_in_hz, strict=True):
         median = curves.take((quick.table["station"] == station).to_numpy()).median
-        assert curves.frequency_in_hz[np.nanargmax(median)] == pytest.approx(f0, rel=0.1)
+        assert curves.frequency_in_hz[np.nanargmax(median)] == pytest.approx(f0, rel=0.15)
         if 2.2 * f0 < 18:
             at = [np.abs(curves.frequency_in_hz - multiple * f0).argmin() for multiple in (1, 2.2)]
             assert median[at[0]] > 3 * median[at[1]]
@@ -197,8 +198,11 @@ def test_records_are_quiet_before_p_and_weaker_before_s(quick):
         parts = record[:, : p_sample - 25], record[:, p_sample : s_sample - 10], record[:, s_sample : s_sample + 250]
         rms.append([np.sqrt((part**2).mean(axis=1)) for part in parts])
     before, between, after = np.moveaxis(rms, 1, 0)
-    assert (after[:, :2] / before[:, :2] > 10).all()
-    assert np.quantile(between / before, 0.02) > 2
+    ratio = after[:, :2] / before[:, :2]
+    assert (
+        np.median(ratio) > 30 and np.quantile(ratio, 0.02) > 2.5
+    )  # of the weakest earthquakes at the farthest stations
+    assert np.quantile(between / before, 0.1) > 1.5
     assert np.quantile(after[:, :2] / between[:, :2], 0.05) > 2
     # P shows on the vertical more than on the horizontals
     assert np.median((between[:, 2] / after[:, 2]) / (between[:, 0] / after[:, 0])) > 1.5
@@ -225,13 +229,14 @@ def test_peak_acceleration_scales_with_magnitude_and_distance(quick):
     error = residual.std() * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
     assert 0.9 < coefficients[0] < 1.6 and coefficients[0] > 10 * error[0]
     assert -2.0 < coefficients[1] < -1.0 and coefficients[1] < -10 * error[1]
-    assert 0.25 < residual.std() < 0.5
+    assert 0.5 < residual.std() < 0.9  # recorded stations, given the station: 0.66 (EVIDENCE: tau and phi)
 
 
 @pytest.mark.parametrize("magnitude, distance_in_km", [(4.5, 20), (5, 50), (6, 20), (6, 100)])
 def test_peak_acceleration_is_that_of_a_ground_motion_model(pygmm, magnitude, distance_in_km):
-    """Boore et al. 2014, median over the five sites, within its own total standard deviation (0.6 to 0.8)."""
-    records = simulate.fresh(QUICK, TARGETS * 20, magnitude, distance_in_km, 10.0)
+    """Boore et al. 2014, median over the sites of eight networks, within its own total standard deviation."""
+    networks = [simulate.fresh(QUICK, TARGETS * 4, magnitude, distance_in_km, 10.0, network_seed=i) for i in range(8)]
+    records = Records.concatenate(networks)
     joyner_boore = np.sqrt(distance_in_km**2 - 10**2)
     expected = []
     for vs30 in records.table["vs30_in_m_per_s"]:
@@ -279,7 +284,7 @@ def test_the_corner_is_seen_in_the_records():
     for magnitude in magnitudes:
         records = simulate.fresh(QUICK, "SIM.04", np.full(300, magnitude), 20.0, seed=1)
         power.append((np.abs(np.fft.rfft(records.waveforms[:, :2].astype(float))) ** 2).mean(axis=(0, 1)))
-    corner = [4.9e6 * 3.5 * (100 / 10 ** (1.5 * m + 16.05)) ** (1 / 3) for m in magnitudes]
+    corner = [4.9e6 * 3.5 * (150 / 10 ** (1.5 * m + 16.05)) ** (1 / 3) for m in magnitudes]
     for low, high in ((0.15, 0.25), (0.6, 1.0), (6.0, 10.0)):
         band = (frequency > low) & (frequency < high)
         centre = np.sqrt(low * high)
@@ -298,10 +303,11 @@ def test_same_seed_same_bytes_other_seed_other_records(smoke):
     for drawn in ("stress_drop_in_bar", "event_latitude", "record_f0_in_hz"):
         assert not set(other.table[drawn]) & set(smoke.table[drawn])
     assert not np.isin(np.abs(other.waveforms).max(axis=(1, 2)), np.abs(smoke.waveforms).max(axis=(1, 2))).any()
-    places = ["station", "station_latitude", "site_f0_in_hz", "vs30_in_m_per_s"]
-    pd.testing.assert_frame_equal(
-        *(each.table[places].drop_duplicates().reset_index(drop=True) for each in (smoke, other))
-    )
+    sites = [simulate.stations(SMOKE, seed).set_index("station") for seed in (0, 1)]
+    for drawn in ("station_latitude", "vs30_in_m_per_s", "thickness_in_m", "edge_in_km"):
+        assert not set(sites[0][drawn]) & set(sites[1][drawn])
+    assert (sites[0]["site_f0_in_hz"] == sites[1]["site_f0_in_hz"])[TARGETS].all()  # published
+    assert (sites[0]["site_f0_in_hz"] != sites[1]["site_f0_in_hz"]).drop(TARGETS).all()
 
 
 def test_a_record_does_not_depend_on_those_beside_it(smoke):
@@ -323,11 +329,77 @@ def test_fresh_truth_is_of_the_same_sites_and_law(quick):
     np.testing.assert_allclose(fresh.table["s_arrival_sample"], table["s_arrival_sample"])
     assert fresh.table["event"].is_unique and not set(fresh.table["event"]) & set(table["event"])
     difference = np.log(peak_acceleration(fresh) / peak_acceleration(quick))
-    assert abs(difference.mean()) < 0.12  # standard error about 0.03, with the network's shared stress drops
-    assert 0.3 < difference.std() < 0.65  # two independent draws, not the same noise again
+    assert abs(difference.mean()) < 0.25  # standard error about 0.08, with the network's shared earthquakes
+    assert 0.6 < difference.std() < 1.3  # two independent draws, not the same noise again
     assert simulate.fresh(QUICK, "SIM.03", [5.0, 6.0], 30.0, seed=7).waveforms.tobytes() == (
         simulate.fresh(QUICK, "SIM.03", [5.0, 6.0], 30.0, seed=7).waveforms.tobytes()
     )
+
+
+def test_fresh_truth_stands_on_its_network_s_ground():
+    """The transfer function, horizontal over vertical, of many fresh earthquakes is that of the network's own site."""
+    settings = replace(QUICK, f0_ln_scatter=(0.01,) * 5)
+    curves = {}
+    for seed, network_seed in ((1, 0), (2, 0), (1, 3)):
+        records = simulate.fresh(settings, "SIM.B001", np.full(60, 5.5), 40.0, seed=seed, network_seed=network_seed)
+        assert records.table["vs30_in_m_per_s"].nunique() == 1
+        own = simulate.stations(settings, network_seed).set_index("station").loc["SIM.B001"]
+        assert records.table["vs30_in_m_per_s"].iloc[0] == own["vs30_in_m_per_s"]
+        curves[seed, network_seed] = np.log(hvsr(records).median)
+    assert np.abs(curves[1, 0] - curves[2, 0]).mean() < 0.1 < np.abs(curves[1, 0] - curves[1, 3]).mean()
+
+
+# ---- what makes it rough ----
+
+
+@pytest.mark.parametrize("ingredient", config.INGREDIENTS)
+def test_an_ingredient_switched_off_changes_motion_and_leaves_the_rest(ingredient, smoke):
+    off = simulate.network(replace(only_targets(SMOKE), without=(ingredient,)), 0)
+    on = smoke.select(station=TARGETS)
+    same = ["station", "event", "magnitude", "distance_in_km", "site_f0_in_hz", "record_f0_in_hz", "event_latitude"]
+    pd.testing.assert_frame_equal(off.table[same], on.table[same])
+    speed, change = (np.cumsum(x, axis=2) for x in (on.waveforms, off.waveforms - on.waveforms))  # long periods count
+    change = np.abs(change).max(axis=(1, 2)) / np.abs(speed).max(axis=(1, 2))
+    assert (np.median(change) > 0.01) == (ingredient != "layers")  # targets have one layer
+    with pytest.raises(ValueError, match="surface waves"):
+        replace(SMOKE, without=("rain",))
+
+
+def test_double_peaked_sites_stand_among_the_background():
+    sites = simulate.stations(QUICK, 0)
+    double = sites["second_thickness_in_m"] > 1
+    assert not double[sites["station"].isin(TARGETS)].any()
+    assert 3 <= double.sum() <= 20
+    frequency = np.geomspace(0.2, 20, 400)
+    layers = [sites[[name, f"second_{name}"]].to_numpy() for name in ("thickness_in_m", "velocity_in_m_per_s")]
+    half_space = sites["half_space_velocity_in_m_per_s"].to_numpy()
+    gain = np.abs(simulate.site_amplification(frequency, *layers, 1.9, 0.02, half_space, 2.4))
+    below = frequency[None] < 0.7 * sites["site_f0_in_hz"].to_numpy()[:, None]
+    lower_peak = np.where(below, gain, 0).max(axis=1)
+    assert np.median(lower_peak[double]) > 1.3 * np.median(lower_peak[~double])
+
+
+def test_a_double_couple_radiates_as_much_as_its_mean_over_the_sphere():
+    from tsgen.simulate import source
+
+    rng = np.random.default_rng(0)
+    azimuth, take_off = rng.uniform(0, 2 * np.pi, 200_000), np.arccos(rng.uniform(-1, 1, 200_000))
+    for strike, dip, rake in ((0.3, 1.5, 0.0), (2.0, 0.8, 1.6)):
+        sv, sh = source.s_radiation(strike, dip, rake, azimuth, take_off)
+        assert (sv**2 + sh**2).mean() == pytest.approx(1, abs=0.01)
+    vertical_strike_slip = source.s_radiation(0.0, np.pi / 2, 0.0, np.array([0, np.pi / 4]), np.pi / 2)
+    np.testing.assert_allclose(np.abs(vertical_strike_slip[1]) * np.sqrt(2 / 5), [1, 0], atol=1e-12)  # Aki and Richards
+
+
+def test_a_field_has_mean_0_variance_1_and_forgets_over_its_length():
+    from tsgen.simulate import crust
+
+    place = np.arange(-300, 300, 5.0)
+    values = np.array([crust.Field.drawn(np.random.default_rng(i)).at(place, 0 * place) for i in range(300)])
+    assert values.mean() == pytest.approx(0, abs=0.05) and values.std() == pytest.approx(1, abs=0.05)
+    lag = int(crust.CORRELATION_LENGTH_IN_KM / 5)
+    correlation = [np.corrcoef(values[:, 0], values[:, i])[0, 1] for i in (lag, 8 * lag)]
+    assert correlation == pytest.approx([np.exp(-0.5), 0.0], abs=0.15)
 
 
 def test_fresh_places_the_earthquake_at_its_distance():

@@ -92,7 +92,16 @@ class DownloadSettings:
 
 
 # what makes simulated motion rough, each a function or a factor of the package simulate
-INGREDIENTS = ("stress", "magnitude error", "mechanism", "directivity", "attenuation", "kappa", "scattering", "focusing")
+INGREDIENTS = (
+    "stress",
+    "magnitude error",
+    "mechanism",
+    "directivity",
+    "attenuation",
+    "kappa",
+    "scattering",
+    "focusing",
+)
 INGREDIENTS += ("vs30", "layers", "converted", "surface waves")
 
 

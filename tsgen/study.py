@@ -175,7 +175,7 @@ class Study(Dataset):
             for station in self.stations:
                 rows = self.repeated(table[table["station"] == station], s.n_fresh // 2)
                 of = (rows[name] for name in ("station", "magnitude", "distance_in_km"))
-                parts.append(simulate.fresh(s.simulation, *of, seed=seed))
+                parts.append(simulate.fresh(s.simulation, *of, seed=seed, network_seed=self.seed))
             Records.concatenate(parts).save(folder)
 
         inputs = [self.stage("records")] + ([self.stage_of("control_average")] if scenarios == "mixed" else [])

@@ -45,7 +45,7 @@ def scenarios(study, which):
     parts = [study.repeated(own[own["station"] == name], s.n_fresh // 4) for name in own["station"].unique()]
     if which == "training":
         return pd.concat(parts, ignore_index=True)
-    sites = simulate.stations(_with_unseen(study)).iloc[-N_UNSEEN:]
+    sites = simulate.stations(_with_unseen(study), study.seed).iloc[-N_UNSEEN:]
     each = max(2, s.n_generated // 5)
     rows = own.iloc[np.random.default_rng(study.seed).integers(len(own), size=each * len(sites))]
     sites = sites.loc[sites.index.repeat(each), ["station", "vs30_in_m_per_s"]].reset_index(drop=True)
@@ -94,7 +94,7 @@ def truth(study, rows, seed_offset=2):
     """Fresh truth at scenario rows (simulated default alone), drawn apart from ``Study.fresh``."""
     depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
     of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
-    return simulate.fresh(_with_unseen(study), *of, 1000 + 2 * study.seed + seed_offset)
+    return simulate.fresh(_with_unseen(study), *of, 1000 + 2 * study.seed + seed_offset, study.seed)
 
 
 def frame(study, which, of="generated"):
@@ -262,7 +262,7 @@ def _onsets(study):
 
 def s_less_p_per_km():
     """Seconds that S is later than P, a km, in the simulator's crust."""
-    return 1 / simulate.SHEAR_VELOCITY_IN_KM_PER_S - 1 / simulate.P_VELOCITY_IN_KM_PER_S
+    return 1 / simulate.VELOCITY["S"] - 1 / simulate.VELOCITY["P"]
 
 
 def bins(study, name):

@@ -48,7 +48,7 @@ def suites(study):
         rows = rows.loc[rows.index.repeat(REALISATIONS)]
         depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
         of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
-        some["fresh"] = simulate.fresh(study.settings.simulation, *of, 1003 + 2 * study.seed)
+        some["fresh"] = simulate.fresh(study.settings.simulation, *of, 1003 + 2 * study.seed, study.seed)
     return some
 
 

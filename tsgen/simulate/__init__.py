@@ -8,7 +8,7 @@ ingredient at a time: SimulationSettings.without.
 
 from tsgen.simulate.network import catalogue, fresh, largest_distance, network, stations
 from tsgen.simulate.site import site_amplification
-from tsgen.simulate.source import corner_frequency, source_spectrum
+from tsgen.simulate.source import VELOCITY, corner_frequency, source_spectrum
 
-__all__ = ["catalogue", "corner_frequency", "fresh", "largest_distance", "network"]
+__all__ = ["VELOCITY", "catalogue", "corner_frequency", "fresh", "largest_distance", "network"]
 __all__ += ["site_amplification", "source_spectrum", "stations"]

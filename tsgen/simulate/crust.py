@@ -14,9 +14,9 @@ CORRELATION_LENGTH_IN_KM = 10.0
 N_WAVES, N_POINTS = 96, 16  # of a field, and along a path
 ON_THE_WAY = 0.2, 0.9  # share of the way that is neither the source's surroundings nor the site's
 ATTENUATION_LN_SCATTER = 0.6  # of 1/Q at a place
-KAPPA_IN_S = {"site": 0.026, "source": 0.004}  # together the crust's 0.03
+KAPPA_IN_S = {"site": 0.024, "source": 0.004}  # medians; their means make up the crust's 0.03
 KAPPA_LN_SCATTER = {"site": 0.45, "source": 0.5}  # Van Houtte et al. 2011; source: Purvance and Anderson 2003
-SCATTERING = {"source": 0.1, "path": 1.4, "site": 0.35}  # of ln duration by ln scattering at or along these
+SCATTERING = {"source": 0.0, "path": 1.45, "site": 0.42}  # of ln duration by ln scattering at or along these
 FOCUSING_LN_SCATTER = 0.25  # of a path's amplitude: what no parameter here explains
 FOCUSING_DIVIDED_AT_IN_HZ = 4.0  # long and short waves are focused by bodies of other sizes
 

@@ -45,7 +45,7 @@ def stations(settings, seed=0):
 
 
 def catalogue(settings, seed):
-    """Earthquakes of ``network(settings, seed)``: event, magnitude, depth, place, time and what ``source.drawn`` gives."""
+    """Earthquakes of ``network(settings, seed)``: event, magnitude, depth, place, time and ``source.drawn``."""
     rows, reach = [], largest_distance(settings)
     radius = np.sqrt(reach**2 - DEEPEST_IN_KM**2) - reach / 3  # no station is further than reach from any of them
     for i in range(4 * max(*settings.n_target_records, settings.n_background_records)):
@@ -126,7 +126,9 @@ def _simulate(settings, rows, streams, network_seed):
     between = settings.f0_ln_scatter_between_horizontals / np.sqrt(2)
     rows = rows.assign(record_f0_in_hz=rows["site_f0_in_hz"] * np.exp(rows["f0_ln_scatter"] * shift))
     rows = rows.assign(east=np.exp(between * east), north=np.exp(between * north))
-    rows = rows.assign(focused_low=low, focused_high=high, noise=motion.NOISE_DENSITY * np.exp(motion.NOISE_LN_SCATTER * noise))
+    rows = rows.assign(
+        focused_low=low, focused_high=high, noise=motion.NOISE_DENSITY * np.exp(motion.NOISE_LN_SCATTER * noise)
+    )
     rows = rows.assign(**_between(settings, rows, network_seed))
     waveforms, size = np.empty((len(rows), 3, n), np.float32), max(1, motion.CHUNK_IN_SAMPLES // n)
     for start in range(0, len(rows), size):

@@ -4,7 +4,7 @@ import numpy as np
 
 DENSITIES = (1.9, 2.4)  # g/cm^3, layers and half space
 CRUST = 2.8, 3.5  # g/cm^3 and km/s at the source
-SHEAR_VELOCITY_IN_M_PER_S, VELOCITY_LN_SCATTER = 260.0, 0.5  # of the layer at f0 1 Hz; its scatter is the site's own
+SHEAR_VELOCITY_IN_M_PER_S, VELOCITY_LN_SCATTER = 220.0, 0.5  # of the layer at f0 1 Hz; its scatter is the site's own
 VELOCITY_EXPONENT = 0.25  # of f0: deeper basins are somewhat softer on average
 DOUBLE_SHARE = 0.25  # of background sites that stand on a second, deeper layer
 DEEPER = (2.0, 8.0)  # times as deep is its base, log-uniform

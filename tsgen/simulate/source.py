@@ -11,7 +11,7 @@ KAPPA_IN_S, FREE_SURFACE = 0.03, 2.0
 RADIATION = {"P": 0.52, "S": 0.55}  # root mean square over the focal sphere
 P_CORNER_RATIO = 1.5  # the P corner lies above the S corner
 
-MEDIAN_STRESS_DROP_IN_BAR = 100.0
+MEDIAN_STRESS_DROP_IN_BAR = 150.0
 STRESS_DROP_LN_SCATTER = {"stress": 0.6, "": 0.4}  # between events: 0.5 to 0.9 in ln (Cotton et al. 2013; Oth 2013)
 MAGNITUDE_ERROR = 0.05  # of a catalogue's moment magnitude
 RUPTURE_SPEED = (0.1, 0.4)  # of the shear velocity; of which a share from a half to all runs one way (Boatwright 2007)
