@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
+from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, regression, simulate, stochastic, store
+from tsgen import timesnet, trainer
 from tsgen.dataset import Dataset
 from tsgen.records import Records
 
@@ -25,7 +26,8 @@ if "OMP_NUM_THREADS" not in os.environ:
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
-CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_other")
+LAWS = {"control_regression": regression.SpectrogramRegression, "control_stochastic": stochastic.StochasticMethod}
+CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
 JUDGED = ("timesnet", "timesnet_energy", "cvae", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
@@ -44,6 +46,16 @@ def _mixed(name, model, weights="equal"):
     return recipe
 
 
+def _by_law(kind):
+    """Recipe of a control that is fitted to the training and background records."""
+
+    def recipe(study, n):
+        law = kind(study.settings.cgm, study.background, study.training)
+        return generate.sample(law, study.stations, n=n, seed=study.seed)
+
+    return recipe
+
+
 RECIPES = {  # generator: (study, number a station) -> Records
     "timesnet": _mixed("timesnet", "timesnet"),
     "control_average": _mixed("control_average", "control_average"),
@@ -52,7 +64,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
+} | {name: _mixed(name, *of) for name, of in VARIANTS.items()} | {name: _by_law(kind) for name, kind in LAWS.items()}
 
 
 class Study(Dataset):
@@ -146,8 +158,9 @@ class Study(Dataset):
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
         recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
         inputs = [self.stage("model", source) if source in MODELS else self.stage("records")]
+        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
-        settings = (n, self.settings.mixed_records, self._divided)
+        settings = (n, self.settings.mixed_records, self._divided, self.settings.cgm if name in LAWS else None)
         return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs)
 
     def some(self, which):
