@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, regression, simulate, stochastic, store
-from tsgen import timesnet, trainer
+from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
 from tsgen.dataset import Dataset
 from tsgen.records import Records
+from tsgen.regression import SpectrogramRegression
+from tsgen.stochastic import StochasticMethod
 
 if "OMP_NUM_THREADS" not in os.environ:
     # models of the quick profile gain little from a second thread, and where another process holds a core the threads
@@ -26,7 +27,7 @@ if "OMP_NUM_THREADS" not in os.environ:
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
-LAWS = {"control_regression": regression.SpectrogramRegression, "control_stochastic": stochastic.StochasticMethod}
+LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
 JUDGED = ("timesnet", "timesnet_energy", "cvae", *CONTROLS)  # beside the recordings, in the order of tables
@@ -47,7 +48,7 @@ def _mixed(name, model, weights="equal"):
 
 
 def _by_law(kind):
-    """Recipe of a control that is fitted to the training and background records."""
+    """Recipe of a control that is fitted to training and background records, anew each time: it takes a second."""
 
     def recipe(study, n):
         law = kind(study.settings.cgm, study.background, study.training)
@@ -64,7 +65,8 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _mixed(name, *of) for name, of in VARIANTS.items()} | {name: _by_law(kind) for name, kind in LAWS.items()}
+} | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
+RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
 
 
 class Study(Dataset):
