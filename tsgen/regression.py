@@ -28,7 +28,8 @@ class ScenarioLaw:
         known = pd.DataFrame(scenario.conditions(table, scenario.NEEDED))
         self.shift, self.scale = known.mean().fillna(0).to_numpy(), known.std().replace(0, np.nan).fillna(1).to_numpy()
         design = self._design(table)
-        inverse, freedom = np.linalg.pinv(design), max(1, len(design) - np.linalg.matrix_rank(design))
+        inverse = np.linalg.pinv(design, 1e-10)  # the constant of R, and M where unknown, add nothing to the stations'
+        freedom = max(1, len(design) - np.linalg.matrix_rank(design, rtol=1e-10))
         self.coefficients = inverse.astype(values.dtype) @ values  # (stations + 6, p)
         left = values - self.mean(table)
         direction = np.linalg.eigh((left @ left.T).astype(float))[1][:, : -n_components - 1 : -1]  # (n, components)
