@@ -1,8 +1,7 @@
 """Two controls without a network rest on least squares: here what they share, and the first, a regressed spectrogram.
 
-Numbers of a record follow a law as ground-motion models have it (Joyner and Boore 1981, BSSA 71, 2011; the terms in
-magnitude and distance as in Boore et al. 2014, Earthquake Spectra 30, 1057), with the principal components of its
-residuals drawn as Gaussians.
+The law is a ground-motion model's (Joyner and Boore 1981, BSSA 71, 2011; Boore et al. 2014, Earthquake Spectra 30,
+1057), for many numbers of a record at once, with the principal components of its residuals drawn as Gaussians.
 """
 
 import numpy as np
@@ -39,7 +38,7 @@ class ScenarioLaw:
     def _design(self, table):
         m, ln_r = np.nan_to_num((scenario.conditions(table, scenario.NEEDED) - self.shift) / self.scale).T
         terms = table["station"].to_numpy()[:, None] == self.stations
-        # R over its geometric mean: arrivals move with it, the squares leave D5-95 scattered by a half too much
+        # the last, R over its geometric mean: arrivals move with it; without it ln D5-95 scatters 2.9 times the truth's
         return np.column_stack([terms, m, ln_r, m**2, ln_r**2, m * ln_r, np.exp(self.scale[1] * ln_r)])
 
     def mean(self, table):
@@ -58,7 +57,7 @@ class LawControl:
     targets' training records and the background; by station alone where no training record has magnitude and distance.
     """
 
-    n_components = 8  # with 3 or 20 the station score is the same or lower, the spreads too
+    n_components = 8  # 16 draw noise as well: at quick the station score falls from 0.89 to 0.84
 
     def __init__(self, settings, background, training):
         self.settings, self.stations = settings, tuple(training.stations)
@@ -83,8 +82,8 @@ class LawControl:
         is no target, and for a scenario without magnitude or distance where the training records have them.
         """
         order = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
-        table = scenario.completed(scenarios, self.conditions, self.stations, None)
-        table = table.iloc[[i for _, i, _ in order]].reset_index(drop=True)
+        scenarios = scenario.completed(scenarios, self.conditions, self.stations, None)
+        table = scenarios.iloc[[i for _, i, _ in order]].reset_index(drop=True)
         waveforms = np.empty((len(table), 3, self.settings.n_samples), np.float32)
         for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // BATCH))):
             generators = spectrogram.generators(order[i] for i in rows)

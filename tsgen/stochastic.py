@@ -16,8 +16,7 @@ from tsgen.regression import BATCH, LawControl
 
 N_FREQUENCIES, HIGHEST = 60, 0.4  # logarithmic from one cycle in n_fft samples to this share of the sampling rate
 CORNERS_IN_HZ = np.geomspace(0.1, 15.0, 60)
-# Saragoni and Hart's window, its peak at a fifth of its length and 5 % left at the end (Boore 2003): its square is a
-# gamma density
+# Saragoni and Hart's window, the peak at a fifth and 5 % left at the end (Boore 2003); its square is a gamma density
 SHAPE = 1 - 2 * 0.2 * np.log(0.05) / (1 + 0.2 * (np.log(0.2) - 1))
 START, END = gamma.ppf((0.05, 0.95), SHAPE)
 
@@ -32,9 +31,9 @@ class StochasticMethod(LawControl):
         vertical. Fits the stations' site terms, ``site``: {station: (2, f)}."""
         rate = self.settings.sampling_rate_in_hz
         self.frequency_in_hz = np.geomspace(rate / self.settings.n_fft, HIGHEST * rate, N_FREQUENCIES)
-        waves = [true_waveforms(batch) for part in parts for batch in part.batches(BATCH)]
-        spectra = np.concatenate([ln_spectra(x, rate, self.frequency_in_hz) for x in waves])
-        times = np.concatenate([ln_times(x, rate) for x in waves])
+        waves = (true_waveforms(batch) for part in parts for batch in part.batches(BATCH))
+        pairs = [(ln_spectra(x, rate, self.frequency_in_hz), ln_times(x, rate)) for x in waves]
+        spectra, times = map(np.concatenate, zip(*pairs, strict=True))
         stations = np.concatenate([part.table["station"] for part in parts])
         self.site, known = {}, np.zeros_like(spectra)
         for _ in range(2):  # the second time without the site's resonances
@@ -58,16 +57,13 @@ class StochasticMethod(LawControl):
         amplitude = rate * np.exp(brune(parameters, frequency) + amplification)  # of the discrete transform
         noise = spectrogram.normal(generators, 3, n).numpy()
         spectrum = fft.rfft(noise * window[:, [0, 0, 1]], n_fft)
-        spectrum[..., 0] = 0
-        spectrum[..., 1:] *= amplitude[:, [0, 0, 1]]
+        spectrum[..., 0], spectrum[..., 1:] = 0, spectrum[..., 1:] * amplitude[:, [0, 0, 1]]
         return fft.irfft(spectrum, n_fft)[..., :n]
 
 
 def ln_spectra(x, rate, frequency_in_hz):
-    """ln Fourier amplitude (n, 2, f) in cm/s of E and N, and of Z, of waveforms x (n, 3, t): root mean square of noise.
-
-    Logarithms are smoothed, whose mean of noise lies a known distance below, however many frequencies it is taken of.
-    """
+    """ln Fourier amplitude (n, 2, f) in cm/s of E and N, and of Z, of waveforms x (n, 3, t). It is the logarithm that
+    is smoothed: of noise its mean lies a known step below the root mean square, be there few frequencies or many."""
     n_fft = fft.next_fast_len(2 * x.shape[2], real=True)
     smoothing = konno_ohmachi(fft.rfftfreq(n_fft, 1 / rate), frequency_in_hz).T
     values = np.log(np.abs(fft.rfft(x, n_fft)).clip(1e-6) / rate) @ smoothing - spectrogram.RAYLEIGH_LN[0]
