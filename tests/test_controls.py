@@ -9,7 +9,7 @@ from test_records import made
 
 from tsgen import config, generate, intensity, regression, simulate
 from tsgen.regression import ScenarioLaw, SpectrogramRegression
-from tsgen.stochastic import StochasticMethod, brune, fitted
+from tsgen.stochastic import StochasticMethod, fitted
 
 SETTINGS = replace(config.profile("smoke").cgm, iterations=8)
 RATE, N = SETTINGS.sampling_rate_in_hz, SETTINGS.n_samples
@@ -115,14 +115,18 @@ def test_padding_counts_not(records, empty):
 # ---- the stochastic method ----
 
 
-@pytest.fixture(scope="module")
-def brunes():
-    """120 simulated records at M 4.5 to 5.5 and 15 to 25 km, on rock as hard as the crust: its layer, of 100 Hz, and
-    the half space below change nothing in the band."""
-    one = {"n_target_records": (1,), "target_f0_in_hz": (100.0,), "f0_ln_scatter": (0.0,), "impedance_contrast": 8.17}
-    settings = replace(config.profile("quick").simulation, **one)
+def on_a_layer(f0_in_hz):
+    """120 simulated records at M 4.5 to 5.5 and 15 to 25 km."""
+    one = {"n_target_records": (1,), "target_f0_in_hz": (f0_in_hz,), "f0_ln_scatter": (0.0,)}
+    settings = replace(config.profile("quick").simulation, impedance_contrast=8.17, **one)
     rng = np.random.default_rng(0)
     return simulate.fresh(settings, "SIM.01", rng.uniform(4.5, 5.5, 120), rng.uniform(15, 25, 120), seed=4)
+
+
+@pytest.fixture(scope="module")
+def brunes():
+    """On rock as hard as the crust: a layer of 100 Hz, and this half space below it, change nothing in the band."""
+    return on_a_layer(100.0)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,10 @@ def test_the_shape_is_fitted_where_the_spectrum_is_of_that_shape():
     frequency = np.geomspace(0.3, 20, 60)
     truth = np.array([[2.0, np.log(0.8), 0.04], [-1.0, np.log(5.0), 0.02]])
     noise = 0.05 * np.random.default_rng(0).standard_normal((2, 60))
-    found = fitted(brune(truth, frequency) + noise, frequency)
+    level, ln_corner, kappa = truth.T[..., None]
+    omega = 2 * np.pi * frequency
+    spectra = np.exp(level - kappa * omega / 2) * omega**2 / (1 + frequency**2 / np.exp(2 * ln_corner))
+    found = fitted(np.log(spectra) + noise, frequency)
     np.testing.assert_allclose(found, truth, atol=0.12)
     np.testing.assert_allclose(found[:, 2], truth[:, 2], atol=0.004)
 
@@ -159,6 +166,14 @@ def test_generated_spectra_and_durations_are_those_of_the_records(stochastic, br
     assert np.abs(ours.mean(axis=0) - theirs.mean(axis=0)).max() < 0.2
     ours, theirs = (np.log(intensity.measures(some)["d5_95_in_s"]) for some in (generated, brunes))
     assert abs(ours.mean() - theirs.mean()) < 0.1 and abs(np.log(ours.std() / theirs.std())) < 0.35
+
+
+def test_the_site_term_has_the_planted_resonance():
+    some = on_a_layer(5.0)
+    method = StochasticMethod(config.profile("quick").cgm, some.take([]), some)
+    horizontal, vertical = method.site["SIM.01"]
+    assert abs(np.log(method.frequency_in_hz[horizontal.argmax()] / 5.0)) < 0.08  # steps of 0.07
+    assert horizontal.max() > 0.8 and vertical[horizontal.argmax()] < 0.4
 
 
 # ---- both ----
