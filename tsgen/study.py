@@ -225,7 +225,7 @@ class Study(Dataset):
         """findings.Sample of f0 in Hz of Records, or of a name that ``some`` takes, records without an f0 left out."""
         given = isinstance(some, Records)
         table = some.table if given else self.stage("f0", some).value
-        values = self.hvsr(some).f0_in_hz if given else table["f0_in_hz"].to_numpy()
+        values = self.hvsr(some).f0_in_hz if given else table["f0_in_hz"].to_numpy(float)
         return findings.Sample.of(values, table).take(np.isfinite(values))
 
     def _f0_stage(self, which):
