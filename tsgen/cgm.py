@@ -262,17 +262,12 @@ class CGMGM(model.StationModel):
     def waves(self, level, generators, spread=True):
         """(n, 3, t) float32: noise shaped to mean ln amplitude ``level`` (n, component, bin, frame); absent ones 0."""
         s, device = self.settings, level.device
-        ln_mean, ln_std = spectrogram.ln_of_noise(self.n_bins, device)
-        level = level - ln_mean
         if spread and s.residual == "learned":
+            ln_std = spectrogram.ln_of_noise(self.n_bins, device)[1]
             variance = (self.residual_log_std.exp() * self.amplitude_scale).square() - ln_std.square()  # beyond noise
             level = level + variance.clamp_min(0).sqrt() * spectrogram.normal(generators, *level.shape[1:]).to(device)
-        noise = spectrogram.normal(generators, s.n_components, s.n_samples).to(device)
-        shaped = spectrogram.transform(noise, s.n_fft, s.hop) * level.exp()
-        if s.carrier == "noise":
-            x = spectrogram.inverse(shaped, s.n_fft, s.hop, s.n_samples)
-        else:
-            x = spectrogram.griffin_lim(shaped.abs(), shaped, s.n_fft, s.hop, s.n_samples, s.iterations)
+        iterations = s.iterations if s.carrier == "griffin_lim" else 0
+        x = spectrogram.shaped_noise(level, generators, s.n_fft, s.hop, s.n_samples, iterations)
         return nn.functional.pad(x, (0, 0, 0, 3 - s.n_components)).cpu().numpy()
 
     def scenarios_of(self, station, n, seed=0):

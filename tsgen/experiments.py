@@ -23,12 +23,12 @@ from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
 from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
-from tsgen.study import CONTROLS, JUDGED, PAPER_MODELS, VERSION, Study
+from tsgen.study import CONTROLS, JUDGED, LAWS, PAPER_MODELS, VERSION, Study
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
 ABLATED_NETWORKS = (2, 3, 4, 5)
-UNTRAINED = ("control_average", "control_bootstrap", "control_phase")
+UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
 

@@ -122,8 +122,9 @@ def other_station(generated):
 def sample(model, stations=None, scenarios=None, n=1, seed=0):
     """Draw ``n`` records a station (or a scenario) from a model that has a prior.
 
-    stations: default all that the model was trained on; scenarios: DataFrame (see ``scenario``) for cgm, which else
-    draws those of its training records. ValueError without a sampler, for unknown stations and for unusable scenarios.
+    stations: default all that the model was trained on; scenarios: DataFrame (see ``scenario``) for cgm and the fitted
+    controls, which else draw those of their training records. ValueError without a sampler, for unknown stations and
+    for unusable scenarios.
     """
     if not hasattr(model, "sample"):
         raise ValueError(f"{model.name} has no prior to sample from; use generate.mix")

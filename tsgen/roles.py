@@ -38,6 +38,12 @@ ROLES = {
     "control_phase": Role(
         "random phase", "#B59F00", (0, (1, 2)), "control: noise with the station's mean spectrum and envelope"
     ),
+    "control_regression": Role(
+        "regressed spectrogram", "#7F4F24", (0, (8, 2, 2, 2)), "control: regression of the spectrogram, no network"
+    ),
+    "control_stochastic": Role(
+        "stochastic method", "#332288", (0, (1, 3)), "control: stochastic method with the station's fitted spectrum"
+    ),
     "control_other": Role("another station's generator", "#999999", "-.", "control: another station's generator"),
 }
 

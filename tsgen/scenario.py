@@ -36,7 +36,8 @@ def completed(scenarios, names, stations, bank):
     needed = [COLUMN_OF.get(name, name) for name in names if name in NEEDED]
     if missing := [name for name in ("station", *needed) if name not in scenarios]:
         raise ValueError(f"scenarios lack the columns {', '.join(missing)}")
-    if not (np.isfinite(scenarios[needed].to_numpy(float)).all() and (scenarios.get("distance_in_km", 1.0) > 0).all()):
+    distance = scenarios.get("distance_in_km", 1.0)
+    if not (np.isfinite(scenarios[needed].to_numpy(float)).all() and np.all(distance > 0)):
         raise ValueError("every scenario needs a magnitude and a distance above 0 km")
     unseen = ~scenarios["station"].isin(stations)
     if "ln_vs30" in names:

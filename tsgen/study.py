@@ -16,6 +16,8 @@ import torch
 from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
 from tsgen.dataset import Dataset
 from tsgen.records import Records
+from tsgen.regression import SpectrogramRegression
+from tsgen.stochastic import StochasticMethod
 
 if "OMP_NUM_THREADS" not in os.environ:
     # models of the quick profile gain little from a second thread, and where another process holds a core the threads
@@ -25,7 +27,8 @@ if "OMP_NUM_THREADS" not in os.environ:
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
-CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_other")
+LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
+CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
 JUDGED = ("timesnet", "timesnet_energy", "cvae", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
@@ -44,6 +47,16 @@ def _mixed(name, model, weights="equal"):
     return recipe
 
 
+def _by_law(kind):
+    """Recipe of a control that is fitted to training and background records, anew each time: it takes a second."""
+
+    def recipe(study, n):
+        law = kind(study.settings.cgm, study.background, study.training)
+        return generate.sample(law, study.stations, n=n, seed=study.seed)
+
+    return recipe
+
+
 RECIPES = {  # generator: (study, number a station) -> Records
     "timesnet": _mixed("timesnet", "timesnet"),
     "control_average": _mixed("control_average", "control_average"),
@@ -53,6 +66,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
 } | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
+RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
 
 
 class Study(Dataset):
@@ -146,8 +160,9 @@ class Study(Dataset):
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
         recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
         inputs = [self.stage("model", source) if source in MODELS else self.stage("records")]
+        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
-        settings = (n, self.settings.mixed_records, self._divided)
+        settings = (n, self.settings.mixed_records, self._divided, self.settings.cgm if name in LAWS else None)
         return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs)
 
     def some(self, which):
@@ -210,7 +225,7 @@ class Study(Dataset):
         """findings.Sample of f0 in Hz of Records, or of a name that ``some`` takes, records without an f0 left out."""
         given = isinstance(some, Records)
         table = some.table if given else self.stage("f0", some).value
-        values = self.hvsr(some).f0_in_hz if given else table["f0_in_hz"].to_numpy()
+        values = self.hvsr(some).f0_in_hz if given else table["f0_in_hz"].to_numpy(float)
         return findings.Sample.of(values, table).take(np.isfinite(values))
 
     def _f0_stage(self, which):

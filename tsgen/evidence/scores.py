@@ -62,9 +62,9 @@ def _drawn_scores(study, real, fake, weights=None):
 def _own_station(study, name):
     """Similarity of f0 with the own station's held-out recordings and with the others': by station, and the least gap;
     ln ratio of median f0 by station, and the farthest."""
-    if not len(study.held_out):
-        return []
     real, fake = study.f0_sample("held_out"), study.f0_sample(name)
+    if not len(real.values):
+        return []
     weights = findings.event_weights(real, fake, n_draws=N_DRAWS, seed=study.seed)
     cells = metrics.drawn_matrices(real, fake, weights, study.stations, study.settings.f0)  # (draws, S, S)
     own = np.diagonal(cells, axis1=1, axis2=2)

@@ -15,7 +15,7 @@ from tsgen.records import COMPONENTS
 from tsgen.roles import label, role
 from tsgen.study import JUDGED
 
-MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
 LAST_MARK = 3.0  # ln units: what lies beyond would hide the rest
 SHOWN = ("training", *JUDGED)
 AGAINST = {"fresh": "fresh truth, given magnitude and distance", "held_out": "held-out recordings, too few for a bound"}
