@@ -21,6 +21,8 @@ def short(tmp_path, monkeypatch):
         monkeypatch.setattr(experiments, name, 2)
     monkeypatch.setattr(dataset, "FOLDS", 2)
     monkeypatch.setattr(experiments, "ABLATED_NETWORKS", (2,))
+    monkeypatch.setattr(experiments, "N_ROUGH", 2)
+    monkeypatch.setattr(experiments, "N_ABLATED", 1)
     monkeypatch.setattr(experiments, "RECORDED_FIGURES", ())
     monkeypatch.setattr(experiments, "JUDGED", ("timesnet", "control_average"))
     monkeypatch.setattr(experiments, "CONTROLS", ("control_average",))
@@ -44,6 +46,8 @@ def ran(name, folder, *given):
 
 TOLD_APART = {
     # experiment: the key that tells its variants apart
+    "roughness": "set",
+    "regressed": "network",
     "forms": "set",
     "seeds": "training",
     "vae": "set",

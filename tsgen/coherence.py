@@ -1,7 +1,7 @@
 """Do the components of a record move together? What independent noise under any window cannot do.
 
-An earthquake's waves are polarised: P moves the vertical with the radial, surface waves go in ellipses, so the phases of
-two components are locked to each other (Samson 1973, Geophys. J. R. astr. Soc. 34, 403). Generators that draw each
+An earthquake's waves are polarised: P moves the vertical with the radial, surface waves go in ellipses, so the phases
+of two components are locked to each other (Samson 1973, Geophys. J. R. astr. Soc. 34, 403). Generators that draw each
 component from noise of its own keep spectra and envelopes, and lose this.
 """
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import config, dataset, figures, findings, generate, store
+from tsgen import coherence, config, dataset, figures, findings, generate, metrics, store, variability
 from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
 from tsgen.findings import finding, over
@@ -27,6 +27,7 @@ from tsgen.study import CONTROLS, JUDGED, LAWS, PAPER_MODELS, VERSION, Study
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
+N_ROUGH, N_ABLATED = 12, 4  # networks of ``roughness``
 ABLATED_NETWORKS = (2, 3, 4, 5)
 UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
@@ -237,7 +238,77 @@ def _loss(model, some, n_draws=4):
     return float(np.mean(losses) + model.amplitude_scale.log().mean())
 
 
-_ALL = forms, seeds, vae, evidence, folds, recorded, cgm_objectives, cgm_ablations, cgm_networks, cgm_leaks
+def roughness(variants):
+    """How simulated networks vary: between-event, site-to-site and within terms over twelve networks, over four with
+    each ingredient of the simulation switched off; recordings: the same of their collection."""
+    if variants.records:
+        yield {}, _rough(variants.study("whole"))
+        return
+    given = [("as it is", (), N_ROUGH), *((f"without {name}", (name,), N_ABLATED) for name in config.INGREDIENTS)]
+    for number, (what, without, n) in enumerate(given):
+        for seed in range(n):
+            yield (
+                {"set": what, "network": seed},
+                _rough(variants.changed(f"{number}-{seed}", "simulation", {"without": without}, seed)),
+            )
+
+
+def _rough(study):
+    """Findings on all records of a study: ``variability.decomposition``, Vs30 against f0, and locked components."""
+    table, rows = variability.decomposition(study.records), []
+    for measure, row in table.iterrows():
+        kept = (*variability.TERMS, "correlation")
+        rows += [finding("records", "", measure, name, row[name], int(row["records"])) for name in kept]
+    correlation, scatter, n = variability.vs30_and_f0(study.records, study.hvsr(study.records).f0_in_hz)
+    locked = coherence.locked(study.records)
+    rows += [finding("records", "", "ln f0 and ln Vs30", "correlation", correlation, n)]
+    rows += [finding("records", "", "ln f0 given ln Vs30", "spread", scatter, n)]
+    rows += [finding("records", "", "locked components", "mean", np.nanmean(locked), int(np.isfinite(locked).sum()))]
+    return findings.table([row for row in rows if "value" in row])
+
+
+def regressed(variants):
+    """Is the simulated truth rough enough that a law fitted in a second fails on it? Energy distance of the fitted
+    controls' spectra and durations to fresh truth at the same scenarios, and of the training recordings', over eight
+    networks; in units of the scatter within stations (whitened by it, a tenth shrunk to its diagonal)."""
+    for seed in range(1, N_NETWORKS + 1):
+        study = variants.study(seed, seed=seed)
+        rows = [row for measure, columns in FEATURES.items() for row in _distances(study, measure, list(columns))]
+        yield {"network": seed}, findings.table(rows)
+
+
+FEATURES = {"spectra": SPECTRAL, "duration": ("d5_75", "d5_95", "arias")}
+
+
+def _distances(study, measure, columns):
+    known = pd.concat([study.measures("training"), study.measures("background")], ignore_index=True)
+    covariance = (known[columns] - known.groupby("station")[columns].transform("mean")).cov().to_numpy()
+    covariance = 0.9 * covariance + 0.1 * np.diag(np.diag(covariance))
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T / np.sqrt(len(columns))
+    truth, found = study.measures("fresh-single"), []
+    for name in (*LAWS, "training"):
+        sides, each = (study.measures(name), truth), []
+        for station in study.stations:
+            own = (side.loc[side["station"] == station, columns].to_numpy() @ whitening for side in sides)
+            each.append(metrics.energy_distance(*own))
+        found.append(finding(name, "fresh", measure, "energy distance", np.mean(each), *map(len, sides)))
+    return found
+
+
+_ALL = (
+    roughness,
+    regressed,
+    forms,
+    seeds,
+    vae,
+    evidence,
+    folds,
+    recorded,
+    cgm_objectives,
+    cgm_ablations,
+    cgm_networks,
+    cgm_leaks,
+)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 

@@ -120,3 +120,10 @@ def vs30_and_f0(records, f0_in_hz):
         return np.nan, np.nan, len(by_station)
     correlation = float(by_station.corr().loc["f0", "vs30"])
     return correlation, float(by_station["f0"].std() * np.sqrt(1 - correlation**2)), len(by_station)
+
+
+def compared(**tables):
+    """DataFrame of TERMS by measure, side by side: a table of ``decomposition`` for each keyword, and New Zealand's."""
+    parts = {name.replace("_", " "): table[list(TERMS)] for name, table in tables.items() if len(table)}
+    parts["New Zealand"] = pd.DataFrame.from_dict(NEW_ZEALAND, orient="index", columns=list(TERMS))
+    return pd.concat(parts, axis=1)
