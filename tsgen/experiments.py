@@ -27,7 +27,7 @@ from tsgen.study import CONTROLS, JUDGED, LAWS, PAPER_MODELS, VERSION, Study
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
-N_ROUGH, N_ABLATED = 12, 4  # networks of ``roughness``
+N_ROUGH, N_ABLATED = 12, 2  # networks of ``roughness``
 ABLATED_NETWORKS = (2, 3, 4, 5)
 UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
@@ -239,7 +239,7 @@ def _loss(model, some, n_draws=4):
 
 
 def roughness(variants):
-    """How simulated networks vary: between-event, site-to-site and within terms over twelve networks, over four with
+    """How simulated networks vary: between-event, site-to-site and within terms over twelve networks, over two with
     each ingredient of the simulation switched off; recordings: the same of their collection."""
     if variants.records:
         yield {}, _rough(variants.study("whole"))
