@@ -91,7 +91,7 @@ def test_what_claims_read_of_stored_experiments_is_what_experiments_write(tmp_pa
 def test_recorded_needs_records_and_an_unknown_name_is_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="--records"):
         experiments.run("recorded", "smoke", folder=tmp_path)
-    with pytest.raises(ValueError, match="unknown experiment 'other'; known: forms"):
+    with pytest.raises(ValueError, match="unknown experiment 'other'; known: roughness"):
         experiments.run("other", "smoke", folder=tmp_path)
     assert experiments.main(["other"]) == 2 and "unknown experiment" in capsys.readouterr().err
     assert experiments.main(["--list"]) == 0 and "cgm_leaks" in capsys.readouterr().out
