@@ -11,7 +11,7 @@ from test_study import forbid, recorded
 
 from tsgen import config, evidence, findings, generate, measures, roles, simulate
 from tsgen.evidence import averaging, bias, copying, scores
-from tsgen.findings import FAILS, HOLDS, UNDECIDED, interval, one, select, verdict
+from tsgen.findings import FAILS, HOLDS, interval, one, select, verdict
 from tsgen.records import Records
 from tsgen.study import JUDGED, Study
 
@@ -27,6 +27,7 @@ def truth(tmp_path_factory):
         target_f0_in_hz=(2.6, 6.4),
         f0_ln_scatter=(0.1, 0.1),
         n_background_stations=1,
+        without=config.INGREDIENTS,  # what is planted is told by the judge, whatever the truth scatters
     )
     profile = replace(SMOKE, simulation=simulation, n_generated=200, n_fresh=400, n_halves=60)
     return Study(profile, folder=tmp_path_factory.mktemp("truth"))
@@ -169,8 +170,8 @@ def test_copies_of_recordings_pass_where_plain_averages_fail(truth):
         for name in ("control_bootstrap", "control_average")
     )
     for measure in ("pga", "rms", "d5_95"):
-        for rows, expected in ((copies, {HOLDS, UNDECIDED}), (averages, {FAILS})):
-            assert verdict(*rows.loc[measure, ["low", "high"]], (-0.1, 0.1)) in expected, rows.loc[measure]
+        for rows, expected in ((copies, HOLDS), (averages, FAILS)):
+            assert verdict(*rows.loc[measure, ["low", "high"]], (-0.1, 0.1)) == expected, rows.loc[measure]
     assert averages.loc["d5_95", "value"] > 0.2 > -0.2 > averages.loc["pga", "value"]
     assert (copies.loc["pga", ["n", "n_against"]] == 400).all()
 
@@ -210,7 +211,7 @@ def test_station_names_shuffled_score_at_chance_and_the_true_ones_do_not(truth):
     assert shuffled["low"] < 0 < shuffled["high"] and shuffled["set"] == "station names shuffled"
     found = scores.scores(truth, "control_bootstrap")
     held_out = select(found, protocol="held_out").set_index("statistic")
-    assert held_out.loc["S × S less chance", "low"] > 0.1  # of two stations chance alone reaches far
+    assert held_out.loc["S × S less chance", "low"] > 0.2  # of two stations chance alone reaches far
     assert abs(held_out.loc["S × S, chance", "value"]) < 0.3
 
 
