@@ -340,3 +340,23 @@ def test_pooled_findings_come_in_pairs_and_leave_out_what_the_truth_does_not_sho
     assert [row["statistic"] for row in found] == [f"{s}, {end}" for s in ("median", "spread") for end in ends]
     assert {row["protocol"] for row in found} == {"scenario"}
     assert findings.pooled("g", "fresh", compared, PERIODS, "psa", truth * np.nan, other, 0) == []
+
+
+def test_too_few_events_have_no_interval():
+    """Two events drawn again tell of themselves alone: a value, and no range."""
+    rng = np.random.default_rng(0)
+    many, few = (pd.DataFrame({"event": [f"e{i % n}" for i in range(20)], "station": "A"}) for n in (10, 2))
+    for table, known in ((many, True), (few, False)):
+        sides = [findings.Sample.of(rng.standard_normal(20), of) for of in (many, table)]
+        estimate = findings.difference("median", *sides, n_draws=50)
+        assert np.isfinite(estimate.value) and np.isfinite(estimate.low) == np.isfinite(estimate.high) == known
+
+
+def test_a_finding_that_may_be_missing_is_a_dash_and_two_are_still_an_error():
+    rows = findings.table(
+        [findings.finding("a", "b", "pga", "median", 1.0), findings.finding("a", "c", "pga", "median", 2.0)]
+    )
+    assert findings.maybe(rows, against="b")["value"] == 1.0
+    assert findings.text(findings.maybe(rows, against="d")) == "–"
+    with pytest.raises(KeyError, match="2 findings"):
+        findings.maybe(rows, measure="pga")

@@ -18,7 +18,7 @@ LOW_CUT_IN_HZ = 0.1  # as a processed accelerogram: integrates to displacement w
 CHUNK_IN_SAMPLES = 400_000  # of one component at a time: larger gains nothing and costs memory
 
 POLARISED = {"P": 0.3, "S": 0.2}  # share of the horizontals' energy in one direction (Penzien and Watabe 1975)
-CONVERTED = 0.25  # share of the vertical's S energy: SV converted at the layer's base (Takahashi et al. 2007)
+CONVERTED = 0.25  # share of the vertical's S energy: SV converted at the layer's base (as of P in Langston 1979)
 SURFACE_SHARE = 2.0  # of S's Fourier amplitude at long periods: waves of the basin's edge (Joyner 2000)
 SURFACE_CORNER_IN_HZ, SURFACE_QUALITY = 0.8, 30.0
 PHASE_VELOCITY_IN_KM_PER_S = {"radial": (0.6, 2.4), "transverse": (0.7, 2.9)}  # at short and at long periods
