@@ -26,7 +26,7 @@ from tsgen.measures import SPECTRAL, keys_of
 from tsgen.study import CONTROLS, JUDGED, LAWS, PAPER_MODELS, VERSION, Study
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
+N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 8, 20, 3
 N_ROUGH, N_ABLATED = 12, 2  # networks of ``roughness``
 ABLATED_NETWORKS = (2, 3, 4, 5)
 UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
@@ -43,10 +43,10 @@ class Variants:
     records: str | None
     stations: str | None
 
-    def study(self, variant, settings=None, seed=0, split="events"):
+    def study(self, variant, settings=None, seed=0, split="events", **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
         folder = runs_folder() / "experiments" / f"{self.name}-{self.settings.name}{own}-{variant}"
-        return Study(settings or self.settings, self.records, self.stations, seed, folder, split=split)
+        return Study(settings or self.settings, self.records, self.stations, seed, folder, split=split, **given)
 
     def changed(self, variant, part, of, seed=0):
         """The study with fields of one part of the settings changed to those of ``of``."""
@@ -62,12 +62,50 @@ def forms(variants):
     for form in ("paper", "released"):
         for loss in ("standardised", "raw"):
             study = variants.changed(f"{form}-{loss}", "training", {"form": form, "loss": loss})
-            real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
-            error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
-            peak = np.abs(real).max(axis=(1, 2))
-            parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
-            rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
-            yield {"set": f"{form} form, {loss} loss"}, findings.table(rows), scores.scores(study, "timesnet")
+            yield {"set": f"{form} form, {loss} loss"}, _errors(study), scores.scores(study, "timesnet")
+
+
+def _errors(study):
+    """What TimesNet-Gen does not restore of the training recordings, as a share of their variance."""
+    real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
+    error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
+    peak = np.abs(real).max(axis=(1, 2))
+    parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
+    rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
+    return findings.table(rows)
+
+
+def onehot(variants):
+    """What the station one-hot does: mixes of the same recordings under their own station's, the next station's and
+    none, from one training, with the share of the mixes' variance by which they differ; and mixes of a model trained
+    without it. Five trainings on the same records and split."""
+    others = ("timesnet_next_station", "timesnet_no_station")
+    for seed, study in variants.trainings():
+        own, rows = study.generated("timesnet").waveforms, []
+        for name in others:
+            change = ((study.generated(name).waveforms - own) ** 2).mean(2) / np.maximum(own.var(axis=2), 1e-12)
+            rows.append(finding(name, "timesnet", "waveform", "standardised difference", np.median(change), len(own)))
+        yield {"training": seed}, findings.table(rows), *(scores.scores(study, name) for name in ("timesnet", *others))
+        study = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
+        yield {"training": seed, "set": "trained without"}, scores.scores(study, "timesnet")
+    yield {}, scores.recordings(study), scores.scores(study, "control_average")
+
+
+def transfer(variants):
+    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning, trained on the background of one region,
+    mixes recordings of another's stations with Dirichlet weights; beside it the same trained on the stations' own
+    background, and the plain average. Three networks of a stable continent and three of an active crust; recorded
+    stations: three splits, and the simulated active crust."""
+    released = replace(variants.settings.training, form="released")
+    far = replace(variants.settings, training=released)
+    near = replace(far, simulation=replace(far.simulation, region="stable"), fewest_background=1)
+    for seed in range(1, N_TRANSFERS + 1):
+        away = Variants(variants.name, far, None, None).study(f"away-{seed}", seed=N_TRANSFERS + seed)
+        home = variants.study(f"home-{seed}", near, seed)
+        moved = variants.study(f"moved-{seed}", near, seed, whole=home, models_of=away)
+        for name, study in {"own region": home, "another region": moved}.items():
+            yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
+        yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
 
 
 def seeds(variants):
@@ -295,20 +333,8 @@ def _distances(study, measure, columns):
     return found
 
 
-_ALL = (
-    roughness,
-    regressed,
-    forms,
-    seeds,
-    vae,
-    evidence,
-    folds,
-    recorded,
-    cgm_objectives,
-    cgm_ablations,
-    cgm_networks,
-    cgm_leaks,
-)
+_ALL = (roughness, regressed, forms, onehot, transfer, seeds, vae, evidence, folds, recorded)
+_ALL += (cgm_objectives, cgm_ablations, cgm_networks, cgm_leaks)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 
