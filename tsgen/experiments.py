@@ -92,18 +92,21 @@ def onehot(variants):
 
 
 def transfer(variants):
-    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning, trained on the background of one region,
-    mixes recordings of another's stations with Dirichlet weights; beside it the same trained on the stations' own
-    background, and the plain average. Three networks of a stable continent and three of an active crust; recorded
-    stations: three splits, and the simulated active crust."""
-    released = replace(variants.settings.training, form="released")
-    far = replace(variants.settings, training=released)
-    near = replace(far, simulation=replace(far.simulation, region="stable"), fewest_background=1)
+    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning mixes recordings of stations with
+    Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
+    network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
+    settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
+    regions = {name: replace(settings.simulation, region=name) for name in config.REGIONS}
     for seed in range(1, N_TRANSFERS + 1):
-        away = Variants(variants.name, far, None, None).study(f"away-{seed}", seed=N_TRANSFERS + seed)
-        home = variants.study(f"home-{seed}", near, seed)
-        moved = variants.study(f"moved-{seed}", near, seed, whole=home, models_of=away)
-        for name, study in {"own region": home, "another region": moved}.items():
+        own = replace(settings, simulation=regions["stable"], fewest_background=1)
+        home = variants.study(f"own-{seed}", own, seed)
+        studies = {"own network": home}
+        for name, simulation in regions.items():
+            elsewhere = Variants(variants.name, replace(settings, simulation=simulation), None, None)
+            elsewhere = elsewhere.study(f"{name}-{seed}", seed=N_TRANSFERS + seed)
+            moved = variants.study(f"from-{name}-{seed}", own, seed, whole=home, models_of=elsewhere)
+            studies[f"another network, {name} region"] = moved
+        for name, study in studies.items():
             yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
         yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
 
