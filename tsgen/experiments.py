@@ -65,52 +65,6 @@ def forms(variants):
             yield {"set": f"{form} form, {loss} loss"}, _errors(study), scores.scores(study, "timesnet")
 
 
-def _errors(study):
-    """What TimesNet-Gen does not restore of the training recordings, as a share of their variance."""
-    real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
-    error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
-    peak = np.abs(real).max(axis=(1, 2))
-    parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
-    rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
-    return findings.table(rows)
-
-
-def onehot(variants):
-    """What the station one-hot does: mixes of the same recordings under their own station's, the next station's and
-    none, from one training, with the share of the mixes' variance by which they differ; and mixes of a model trained
-    without it. Five trainings on the same records and split."""
-    others = ("timesnet_next_station", "timesnet_no_station")
-    for seed, study in variants.trainings():
-        own, rows = study.generated("timesnet").waveforms, []
-        for name in others:
-            change = ((study.generated(name).waveforms - own) ** 2).mean(2) / np.maximum(own.var(axis=2), 1e-12)
-            rows.append(finding(name, "timesnet", "waveform", "standardised difference", np.median(change), len(own)))
-        yield {"training": seed}, findings.table(rows), *(scores.scores(study, name) for name in ("timesnet", *others))
-        study = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
-        yield {"training": seed, "set": "trained without"}, scores.scores(study, "timesnet")
-    yield {}, scores.recordings(study), scores.scores(study, "control_average")
-
-
-def transfer(variants):
-    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning mixes recordings of stations with
-    Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
-    network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
-    settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
-    regions = {name: replace(settings.simulation, region=name) for name in config.REGIONS}
-    for seed in range(1, N_TRANSFERS + 1):
-        own = replace(settings, simulation=regions["stable"], fewest_background=1)
-        home = variants.study(f"own-{seed}", own, seed)
-        studies = {"own network": home}
-        for name, simulation in regions.items():
-            elsewhere = Variants(variants.name, replace(settings, simulation=simulation), None, None)
-            elsewhere = elsewhere.study(f"{name}-{seed}", seed=N_TRANSFERS + seed)
-            moved = variants.study(f"from-{name}-{seed}", own, seed, whole=home, models_of=elsewhere)
-            studies[f"another network, {name} region"] = moved
-        for name, study in studies.items():
-            yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
-        yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
-
-
 def seeds(variants):
     """Five trainings of both models of the paper, on the same records and split, with the controls' scores."""
     for seed, study in variants.trainings():
@@ -277,6 +231,52 @@ def _loss(model, some, n_draws=4):
         torch.manual_seed(0)
         losses = [model.loss(arrays, 1, 1.0, None).item() for _ in range(n_draws)]
     return float(np.mean(losses) + model.amplitude_scale.log().mean())
+
+
+def _errors(study):
+    """What TimesNet-Gen does not restore of the training recordings, as a share of their variance."""
+    real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
+    error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
+    peak = np.abs(real).max(axis=(1, 2))
+    parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
+    rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
+    return findings.table(rows)
+
+
+def onehot(variants):
+    """What the station one-hot does: mixes of the same recordings under their own station's, the next station's and
+    none, from one training, with the share of the mixes' variance by which they differ; and mixes of a model trained
+    without it. Five trainings on the same records and split."""
+    others = ("timesnet_next_station", "timesnet_no_station")
+    for seed, study in variants.trainings():
+        own, rows = study.generated("timesnet").waveforms, []
+        for name in others:
+            change = ((study.generated(name).waveforms - own) ** 2).mean(2) / np.maximum(own.var(axis=2), 1e-12)
+            rows.append(finding(name, "timesnet", "waveform", "standardised difference", np.median(change), len(own)))
+        yield {"training": seed}, findings.table(rows), *(scores.scores(study, name) for name in ("timesnet", *others))
+        study = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
+        yield {"training": seed, "set": "trained without"}, scores.scores(study, "timesnet")
+    yield {}, scores.recordings(study), scores.scores(study, "control_average")
+
+
+def transfer(variants):
+    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning mixes recordings of stations with
+    Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
+    network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
+    settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
+    regions = {name: replace(settings.simulation, region=name) for name in config.REGIONS}
+    for seed in range(1, N_TRANSFERS + 1):
+        own = replace(settings, simulation=regions["stable"], fewest_background=1)
+        home = variants.study(f"own-{seed}", own, seed)
+        studies = {"own network": home}
+        for name, simulation in regions.items():
+            elsewhere = Variants(variants.name, replace(settings, simulation=simulation), None, None)
+            elsewhere = elsewhere.study(f"{name}-{seed}", seed=N_TRANSFERS + seed)
+            moved = variants.study(f"from-{name}-{seed}", own, seed, whole=home, models_of=elsewhere)
+            studies[f"another network, {name} region"] = moved
+        for name, study in studies.items():
+            yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
+        yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
 
 
 def roughness(variants):
