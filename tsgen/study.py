@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
+from tsgen import cgm, cvae, features, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
 from tsgen.dataset import Dataset
+from tsgen.measures import SCENARIO
+from tsgen.needs import scenario_known
 from tsgen.records import Records
 from tsgen.regression import SpectrogramRegression
 from tsgen.stochastic import StochasticMethod
@@ -46,8 +48,11 @@ VARIANTS = {
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
-JUDGED = ("timesnet", "timesnet_energy", "cvae", *CONTROLS)  # beside the recordings, in the order of tables
+JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
+SHIFTED = "control_shift"  # a control without records: features alone
+CONDITIONED = ("cgm", *LAWS)  # take a magnitude and a distance
+N_GIVEN = 4  # records at the scenario of each held-out recording
 FINDINGS = "findings.json"  # what a stage that says something leaves
 VERSION = "0.1.0"
 
@@ -104,6 +109,11 @@ class Study(Dataset):
     def models(self):
         """{name: class} of the models that can be trained on these records."""
         return {name: kind for name, kind in MODELS.items() if not self.lacking(*getattr(kind, "needs", ()))}
+
+    @property
+    def judged(self):
+        """JUDGED without models that cannot be trained on these records."""
+        return tuple(name for name in JUDGED if name not in MODELS or name in self.models)
 
     def keep(self, name, build, load, inputs=(), settings=()):
         """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it.
@@ -227,6 +237,42 @@ class Study(Dataset):
         rng = np.random.default_rng([self.seed, self.stations.index(own["station"].iloc[0])])
         return own.iloc[rng.permutation(np.arange(n) % len(own))]
 
+    def given(self, name):
+        """N_GIVEN records at the scenario of each held-out recording that has one (in their order), by one of
+        CONDITIONED, or "fresh" truth (simulated default alone)."""
+        return self.stage("given", name).value
+
+    def _given_stage(self, name):
+        def build(folder):
+            held_out = self.held_out.take(scenario_known(self.held_out))
+            rows, s = held_out.table.reindex(columns=SCENARIO).reset_index(drop=True), self.settings
+            if name != "fresh":
+                law = self.model(name) if name in MODELS else LAWS[name](s.cgm, self.background, self.training)
+                generate.sample(law, scenarios=rows, n=N_GIVEN, seed=self.seed).save(folder)
+                return
+            rows = rows.loc[rows.index.repeat(N_GIVEN)]
+            depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
+            of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
+            simulate.fresh(s.simulation, *of, 1003 + 2 * self.seed, self.seed).save(folder)
+
+        if name not in (*CONDITIONED, "fresh"):
+            raise ValueError(f"{name!r} takes no scenario; these do: {', '.join(CONDITIONED)}")
+        inputs = [self.stage("model", name)] if name in MODELS else [self.stage("records")]
+        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
+        settings = (N_GIVEN, self._divided, self.settings.cgm if name in LAWS else self.settings.simulation)
+        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs)
+
+    def features(self, which):
+        """DataFrame of one row a record: station, event and the columns of features.FEATURES; which: see ``some``, or
+        control_shift, which has features alone."""
+        if which == SHIFTED:
+            sides = (self.features(side) for side in ("training", "background"))
+            return features.shifted(*sides, self.stations, self.settings.n_generated, self.seed)
+        measured, sites = self.stage("measured", which).value, self.stage("f0", which).value
+        columns = [name for names in features.FEATURES.values() for name in names]
+        both = pd.concat([measured, sites[list(features.SITE)]], axis=1)
+        return both[["station", "event", *columns]]
+
     def measures(self, which):
         """DataFrame of one row a record: measures.IDENTITY and measures.COLUMNS (natural logarithms); see ``some``."""
         return self.stage("measured", which).value
@@ -235,8 +281,8 @@ class Study(Dataset):
         def make():
             known = with_scenarios(self.some(which).table, self.training.table)
             known = known.reindex(columns=measures.IDENTITY).reset_index(drop=True)
-            values = measures.measures(self.some(which), self.settings.window.before_p_in_s)
-            return pd.concat([known, values], axis=1)
+            how = self.some(which), self.settings.window.before_p_in_s
+            return pd.concat([known, measures.measures(*how), features.wave(*how)], axis=1)
 
         inputs, settings = [self.stage("records"), self.stage_of(which)], (self.settings.window, self._divided)
         return self._stage(f"measured-{which}", _into_csv(make), _from_csv, settings, inputs)
@@ -256,7 +302,9 @@ class Study(Dataset):
     def _f0_stage(self, which):
         def make():
             some = self.some(which)
-            return some.table[["station", "event"]].assign(f0_in_hz=hvsr.hvsr(some, self.settings.hvsr).f0_in_hz)
+            found = hvsr.hvsr(some, self.settings.hvsr)
+            frame = some.table[["station", "event"]].reset_index(drop=True).assign(f0_in_hz=found.f0_in_hz)
+            return pd.concat([frame, features.site(found)], axis=1)
 
         inputs, settings = [self.stage("records"), self.stage_of(which)], (self.settings.hvsr, self._divided)
         return self._stage(f"f0-{which}", _into_csv(make), _from_csv, settings, inputs)
