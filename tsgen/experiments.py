@@ -29,7 +29,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
 N_ROUGH, N_ABLATED = 12, 2  # networks of ``roughness``
 ABLATED_NETWORKS = (2, 3, 4, 5)
-UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
+UNTRAINED = ("control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
 
