@@ -30,7 +30,7 @@ MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm":
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
-CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
+CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
 JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
@@ -69,6 +69,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
+    "control_renoised": lambda study, n: generate.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
 } | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
 RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
