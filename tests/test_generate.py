@@ -37,6 +37,20 @@ def test_mixing_latents_is_averaging_standardised_reconstructions(model, records
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("order", "number"), [((0, 1), 0), ((1, 0), 1), ((), -1)])
+def test_a_model_told_other_stations_encodes_with_their_one_hots(model, records, order, number):
+    own, stations = records.select(station="TK.0000"), model.stations
+    told = model.told(stations[i] for i in order)
+    x = torch.tensor(own.waveforms).transpose(1, 2)
+    with torch.no_grad():
+        expected = model.encode(x, torch.full((len(own),), number))[0]
+        others = [model.encode(x, torch.full((len(own),), i))[0] for i in {-1, 0, 1} - {number}]
+    found = told.encode_records(own)[0]
+    torch.testing.assert_close(found, expected)
+    assert min((found - other).abs().max() for other in others) > 1e-2
+    assert model.stations == stations
+
+
 def test_generated_rows_say_what_they_were_made_from(model, records):
     generated = generate.mix(model, records, 7, k=3, seed=2)
     assert len(generated) == 14 and generated.table["event"].is_unique

@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,24 @@ if "OMP_NUM_THREADS" not in os.environ:
     # wait for each other: measured 5 s against 99 s for the same 20 steps (set the variable for large models on a CPU)
     torch.set_num_threads(1)
 
+
+class Mix(NamedTuple):
+    """A generator that mixes: which model encodes and decodes, with what weights, and which one-hots it is told."""
+
+    model: str
+    weights: str = "equal"
+    told: object = None  # stations in their order -> those that the one-hots are taken for; None: their own
+
+
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
-VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
+VARIANTS = {
+    "timesnet_energy": Mix("timesnet", "energy"),
+    "timesnet_dirichlet": Mix("timesnet", "dirichlet"),
+    "timesnet_next_station": Mix("timesnet", told=lambda stations: stations[-1:] + stations[:-1]),
+    "timesnet_no_station": Mix("timesnet", told=lambda stations: ()),
+    "control_average_dirichlet": Mix("control_average", "dirichlet"),
+}
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
@@ -41,13 +57,14 @@ FINDINGS = "findings.json"  # what a stage that says something leaves
 VERSION = "0.1.0"
 
 
-def _mixed(name, model, weights="equal"):
-    """Recipe of a generator that mixes: ``model`` names what encodes and decodes."""
+def _mixed(name, of):
+    """Recipe of the generator ``name`` that mixes as ``of``, a Mix, says."""
 
     def recipe(study, n):
-        k = study.settings.mixed_records
-        mixed = generate.mix(study.mixer(model), study.training, n, k, weights, seed=study.seed)
-        return mixed if name == model else mixed.with_columns(source=name)
+        k, mixer = study.settings.mixed_records, study.mixer(of.model)
+        mixer = mixer if of.told is None else mixer.told(of.told(mixer.stations))
+        mixed = generate.mix(mixer, study.training, n, k, of.weights, seed=study.seed)
+        return mixed if name == of.model else mixed.with_columns(source=name)
 
     return recipe
 
@@ -63,15 +80,15 @@ def _by_law(kind):
 
 
 RECIPES = {  # generator: (study, number a station) -> Records
-    "timesnet": _mixed("timesnet", "timesnet"),
-    "control_average": _mixed("control_average", "control_average"),
+    "timesnet": _mixed("timesnet", Mix("timesnet")),
+    "control_average": _mixed("control_average", Mix("control_average")),
     "cvae": lambda study, n: generate.sample(study.model("cvae"), study.stations, n=n, seed=study.seed),
     "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_renoised": lambda study, n: generate.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
+} | {name: _mixed(name, of) for name, of in VARIANTS.items()}
 RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
 
 
@@ -80,9 +97,14 @@ class Study(Dataset):
 
     profile: name or config.Profile; records: folder of recordings, None for the simulated default; stations: target
     stations (list or comma-separated text, a bare code where it is unique); unit: of files that do not state one;
-    folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``). Raises ValueError for an
-    unknown profile, station or split, and formats.UnreadableRecord for a folder without readable records.
+    folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``); models_of: another Study
+    whose trained models serve here. Raises ValueError for an unknown profile, station or split, and
+    formats.UnreadableRecord for a folder without readable records.
     """
+
+    def __init__(self, *given, models_of=None, **named):
+        super().__init__(*given, **named)
+        self.models_of = models_of
 
     @property
     def models(self):
@@ -141,6 +163,8 @@ class Study(Dataset):
         return MODELS[name], own, own.recipe(training) if hasattr(own, "recipe") else training
 
     def _model_stage(self, name):
+        if self.models_of is not None:
+            return self.models_of.stage("model", name)
         kind, own, training = self._model_parts(name)
 
         def build(folder):
@@ -164,13 +188,14 @@ class Study(Dataset):
         def build(folder):
             generate.reconstruct(self.model(name), self.training).save(folder)
 
-        return self._stage(f"reconstructed-{name}", build, inputs=[self.stage("model", name)])
+        inputs = [self.stage("records"), self.stage("model", name)]
+        return self._stage(f"reconstructed-{name}", build, settings=(self._divided,), inputs=inputs)
 
     def _generated_stage(self, name, n):
         if name not in RECIPES:
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
-        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
-        inputs = [self.stage("model", source) if source in MODELS else self.stage("records")]
+        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, Mix(name)).model
+        inputs = [self.stage("records")] + ([self.stage("model", source)] if source in MODELS else [])
         inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
         settings = (n, self.settings.mixed_records, self._divided, self.settings.cgm if name in LAWS else None)
