@@ -25,13 +25,14 @@ from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
 from tsgen.power import power_of
 from tsgen.study import CONTROLS, LAWS, SHIFTED, VERSION, Study
+from tsgen.trials import TRIAL_NETWORK, TRIALS, trials_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
 N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
-TRIAL_NETWORK, POWER_NETWORK = 20, 21  # seeds of networks that nothing else uses
+POWER_NETWORK = 21  # seed of a network that nothing else uses
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
-UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
+UNTRAINED = ("control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
 FOLDED = ("score", "similarity", "f0", "pga", "pgv", "d5_75", "d5_95", "arias", "r2", "active_records")  # of each fold
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
@@ -46,10 +47,11 @@ class Variants:
     records: str | None
     stations: str | None
 
-    def study(self, variant, settings=None, seed=0, stations=None, **given):
+    def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
         folder = runs_folder() / "experiments" / f"{self.name}-{self.settings.name}{own}-{variant}"
-        return Study(settings or self.settings, self.records, stations or self.stations, seed, folder, **given)
+        chosen = stations or self.stations
+        return Study(settings or self.settings, self.records, chosen, seed, folder, split=split, **given)
 
     def changed(self, variant, part, of, seed=0, stations=None):
         """The study with fields of one part of the settings changed to those of ``of``."""
@@ -66,67 +68,6 @@ class Variants:
     def trainings(self):
         """(training seed, Study) on the same records and split."""
         return ((seed, self.changed(seed, "training", {"seed": seed})) for seed in range(N_TRAININGS))
-
-
-TRIALS = {  # model: {trial: (part of the settings, fields changed)}
-    "timesnet": {
-        "as chosen": ("training", {}), "raw loss": ("training", {"loss": "raw"}),
-        "released form": ("training", {"form": "released"}), "rate 1e-3": ("training", {"learning_rate_phase_0": 1e-3}),
-        "rate 3e-3 in phase 1": ("training", {"learning_rate_phase_1": 3e-3}),
-        "4 and 8 epochs": ("training", {"epochs_phase_0": 4, "epochs_phase_1": 8}),
-        "12 and 8 epochs": ("training", {"epochs_phase_0": 12, "epochs_phase_1": 8}),
-        "batch 16": ("training", {"batch_size": 16}), "no dropout": ("timesnet", {"dropout": 0.0}),
-        "three periods": ("timesnet", {"top_k": 3}), "one block": ("timesnet", {"n_blocks": 1}),
-        "half as wide": ("timesnet", {"d_model": 8, "d_ff": 16}),
-    },
-    "cvae": {
-        "as chosen": ("cvae", {}), "n_fft 128": ("cvae", {"n_fft": 128, "hop": 64}),
-        "n_fft 512": ("cvae", {"n_fft": 512, "hop": 256}), "beta 0.05": ("cvae", {"beta": 0.05}),
-        "beta 0.0005": ("cvae", {"beta": 0.0005}), "latent 32": ("cvae", {"latent": 32}),
-        "latent 128": ("cvae", {"latent": 128}), "half the epochs": ("cvae", {"epochs": (12, 8)}),
-        "twice the epochs": ("cvae", {"epochs": (48, 32)}), "rates 3e-3": ("cvae", {"learning_rates": (3e-3, 3e-3)}),
-        "phase weight 0.5": ("cvae", {"phase_weight": 0.5}), "half as wide": ("cvae", {"channels": (16, 32, 64)}),
-    },
-    "cgm": {
-        "as chosen": ("cgm", {}), "half the epochs": ("cgm", {"epochs": (15, 20)}),
-        "twice the epochs": ("cgm", {"epochs": (60, 80)}),
-        "rates 3e-3, 1e-3": ("cgm", {"learning_rates": (3e-3, 1e-3)}),
-        "no latent of the record": ("cgm", {"record_latent": 0}),
-        "record's latent uncorrelated": ("cgm", {"record_prior": "diagonal"}),
-        "record's divergence at weight 1": ("cgm", {"record_beta": 1.0}), "no linear path": ("cgm", {"linear": False}),
-        "level not corrected": ("cgm", {"corrected": False}), "no learned spread": ("cgm", {"residual": "none"}),
-        "no clock": ("cgm", {"clock": 0}), "phase 1 with the background": ("cgm", {"keeps_background": True}),
-    },
-}  # fmt: skip
-
-
-def trials_of(model):
-    """The experiment that tries the settings of a model."""
-
-    def trials(variants):
-        """A model's settings, twelve trials: five background stations play targets (another network than the
-        notebooks', seed 20), energy distances to fresh truth there (recorded stations: to their held-out records), and
-        the trials' mean rank over the distances. Chosen by that alone."""
-        stations, seed = variants.players(), 0 if variants.records else TRIAL_NETWORK
-        truth = variants.study("truth", seed=seed, stations=stations)
-        against = bias.reference_of(truth)
-        known, y = distances.whitenings(truth), truth.features("fresh-single" if against == "fresh" else against)
-        values = {}
-        for number, (trial, (part, changed)) in enumerate(TRIALS[model].items()):
-            study, rows = variants.changed(f"{model}-{number}", part, changed, seed, stations), []
-            for measure, whitening in known.items():
-                sides = whitening.sample(study.features(model)), whitening.sample(y)
-                own = findings.table(distances.told(model, measure, *sides, stations, study.seed, against))
-                rows.append(findings.select(own, station="", statistic=distances.DISTANCE))
-                values[measure, trial] = rows[-1]["value"].iloc[0]
-            yield {"set": trial}, *rows
-        ranks = pd.Series(values).unstack().rank(axis=1).mean()  # by trial, over measures
-        for trial in TRIALS[model]:
-            row = finding(model, against, "rank", "mean over distances", ranks[trial], len(known))
-            yield {"set": trial}, findings.table([row])
-
-    trials.__name__ = f"{model}_trials"
-    return trials
 
 
 def trainings(variants):
@@ -329,8 +270,8 @@ def power(variants):
             yield {"set": f"{n_held_out} held out"}, findings.table(rows)
 
 
-_ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, roughness, regressed)
-_ALL += (onehot, transfer, cgm_leaks)
+_ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
+_ALL += (roughness, regressed, cgm_leaks)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 

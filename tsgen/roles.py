@@ -42,6 +42,9 @@ ROLES = {
     "control_phase": Role(
         "random phase", "#B59F00", (0, (1, 2)), "control: noise with the station's mean spectrum and envelope"
     ),
+    "control_renoised": Role(
+        "re-noised recordings", "#117733", (0, (9, 1.5, 1, 1.5)), "control: recordings whose shape new noise takes"
+    ),
     "control_regression": Role(
         "regressed spectrogram", "#7F4F24", (0, (8, 2, 2, 2)), "control: regression of the spectrogram, no network"
     ),

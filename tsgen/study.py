@@ -46,7 +46,7 @@ VARIANTS = {
     "control_average_dirichlet": Mix("control_average", "dirichlet"),
 }
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
-CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
+CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
 JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
@@ -86,6 +86,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
+    "control_renoised": lambda study, n: generate.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
 } | {name: _mixed(name, of) for name, of in VARIANTS.items()}
 RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
