@@ -183,10 +183,17 @@ def onehot(variants):
     others = ("timesnet_next_station", "timesnet_no_station")
     for seed, study in variants.trainings():
         rows = [_changed(name, "timesnet", *map(study.generated, ("timesnet", name))) for name in others]
-        yield {"training": seed}, findings.table(rows), *_judged(study, ("timesnet", *others))
+        yield {"training": seed}, findings.table(rows), *_scored(study, "timesnet", *others)
         without = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
-        yield {"training": seed, "set": "trained without"}, *_judged(without, ("timesnet",))
-    yield {}, scores.recordings(study), *_judged(study, ("training", "control_average"))
+        yield {"training": seed, "set": "trained without"}, *_scored(without, "timesnet")
+    yield {}, *_scored(study, "training", "control_average")
+
+
+def _scored(study, *names):
+    """Energy distances and scores of generators, and of "training" as if it were generated."""
+    for name in names:
+        yield distances.distances(study, name)
+        yield scores.recordings(study) if name == "training" else scores.scores(study, name)
 
 
 def _changed(name, against, some, other):
@@ -211,8 +218,8 @@ def transfer(variants):
             studies[f"another network, {region} region"] = moved
         for name, study in studies.items():
             lost = _changed("timesnet", "training", study.training, study.reconstructed("timesnet"))
-            yield {"network": seed, "set": name}, findings.table([lost]), *_judged(study, ("timesnet_dirichlet",))
-        yield {"network": seed}, scores.recordings(home), *_judged(home, ("training", "control_average_dirichlet"))
+            yield {"network": seed, "set": name}, findings.table([lost]), *_scored(study, "timesnet_dirichlet")
+        yield {"network": seed}, *_scored(home, "training", "control_average_dirichlet")
 
 
 def roughness(variants):
