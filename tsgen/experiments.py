@@ -197,7 +197,7 @@ def cgm_networks(variants):
     training recordings themselves differ by from fresh truth."""
     for seed in range(1, N_NETWORKS + 1):
         study = variants.study(seed, seed=seed)
-        felt = findings.select(structures.structures(study), against=bias.reference_of(study))
+        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
         yield {"network": seed}, brief(study), felt[felt["statistic"].str.contains("farthest")]
 
 

@@ -19,7 +19,7 @@ def everything(study):
             copying.copying(study, name)
         for name in averaging.SWEPT:
             averaging.averaging(study, name)
+        structures.every(study)
     if not study.lacking("held-out recordings", "magnitudes"):
         scenarios.scenario(study)
-        structures.structures(study)
     return study.findings
