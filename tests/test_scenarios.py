@@ -87,9 +87,9 @@ def test_what_is_made_for_a_station_is_judged_without_a_scenario(study, monkeypa
     mixes = study.generated("timesnet").table
     assert mixes["magnitude"].notna().all()  # means of five, which are no scenario
     assert structures.suite(study, "timesnet").table[["magnitude", "distance_in_km"]].isna().all(axis=None)
-    run = Study(replace(study.settings, n_fresh=4 * structures.N_FRESH), folder=study.folder.with_name("felt"))
+    run = Study(replace(study.settings, n_fresh=4 * structures.N_A_STATION), folder=study.folder.with_name("felt"))
     fresh = run.fresh("single")
-    true = fresh.take(fresh.table.groupby("station").tail(structures.N_FRESH).index)
+    true = fresh.take(fresh.table.groupby("station").tail(structures.N_A_STATION).index)
     true = true.with_columns(magnitude=9.0, distance_in_km=1.0, event="g" + true.table["event"])
     ln_pga = np.log(np.abs(true.waveforms).max(axis=(1, 2)))
     half = np.exp((ln_pga.mean() - ln_pga) / 2).astype(np.float32)[:, None, None]

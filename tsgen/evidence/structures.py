@@ -24,7 +24,7 @@ LIMITS = {"slight": 0.005, "moderate": 0.01, "severe": 0.02}  # a storey's large
 CAPACITIES = tuple(f"capacity_{name}" for name in LIMITS)
 LEVELS = np.geomspace(0.5, 24.0, 12)  # times the acceleration at which the frame yields
 REALISATIONS = 4  # of each held-out scenario
-N_FRESH = 60  # records of fresh truth a station beside those made for the station alone
+N_A_STATION = 60  # records at most of what is made for a station alone, and of fresh truth beside it: frames take time
 BOUND = findings.SPREAD_BOUND  # ln 1.15: what good practice lets pass, for medians and for spreads
 N_DRAWS = 400  # of each bootstrap over events
 KINDS = {"elastic spectra": ELASTIC, "frame's capacity": CAPACITIES} | {
@@ -59,11 +59,10 @@ def suite(study, name):
     at each held-out recording's; what is generated for a station alone has no magnitude and no distance."""
     if name == "held_out":
         return study.held_out
-    if name == "fresh_of_station":
-        fresh = study.fresh("single")
-        return fresh.take(fresh.table.groupby("station").head(N_FRESH).index)
     if name not in (*BY_SCENARIO, "fresh_at_scenarios"):
-        return study.generated(name).with_columns(**dict.fromkeys(NEEDED, np.nan))  # a mean of magnitudes is none
+        some = study.fresh("single") if name == "fresh_of_station" else study.generated(name)
+        some = some.take(some.table.groupby("station").head(N_A_STATION).index)
+        return some.with_columns(**dict.fromkeys(NEEDED, np.nan))  # the mean of a mix's magnitudes is none
     known = study.held_out.take(needs.scenario_known(study.held_out))
     rows = known.table.reindex(columns=SCENARIO).reset_index(drop=True)
     if name in BY_SCENARIO:
