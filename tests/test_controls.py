@@ -10,6 +10,7 @@ from test_records import made
 from tsgen import config, generate, intensity, regression, simulate
 from tsgen.regression import ScenarioLaw, SpectrogramRegression
 from tsgen.simulate import source
+from tsgen.simulate.region import ACTIVE
 from tsgen.stochastic import StochasticMethod, fitted
 
 SETTINGS = replace(config.profile("smoke").cgm, iterations=8)
@@ -151,11 +152,11 @@ def test_the_shape_is_fitted_where_the_spectrum_is_of_that_shape():
 def test_planted_corner_and_kappa_come_back(stochastic, magnitude):
     at = pd.DataFrame({"station": ["SIM.01"], "magnitude": magnitude, "distance_in_km": 20.0})
     _, ln_corner, kappa = stochastic.law.mean(at)[0, :3]
-    corner = simulate.corner_frequency(magnitude, source.MEDIAN_STRESS_DROP_IN_BAR)
+    corner = simulate.corner_frequency(magnitude, ACTIVE.stress_drop_in_bar)
     assert abs(ln_corner - np.log(corner)) < 0.15
     # attenuation on the way, R f / (Q v) with Q = Q1 f^η, acts by its slope, (1 - η) R / (Q v), here of some 6 Hz
-    quality = source.QUALITY_AT_1_HZ * 6**source.QUALITY_EXPONENT
-    path = (1 - source.QUALITY_EXPONENT) * 20 / (quality * source.SHEAR_VELOCITY_IN_KM_PER_S)
+    quality = ACTIVE.quality_at_1_hz * 6**ACTIVE.quality_exponent
+    path = (1 - ACTIVE.quality_exponent) * 20 / (quality * source.SHEAR_VELOCITY_IN_KM_PER_S)
     assert abs(kappa - (source.KAPPA_IN_S + path)) < 0.005
 
 

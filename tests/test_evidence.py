@@ -13,7 +13,7 @@ from tsgen import config, evidence, findings, generate, measures, roles, simulat
 from tsgen.evidence import averaging, bias, copying, scores
 from tsgen.findings import FAILS, HOLDS, interval, one, select, verdict
 from tsgen.records import Records
-from tsgen.study import JUDGED, Study
+from tsgen.study import Study
 
 SMOKE = config.profile("smoke")
 
@@ -254,7 +254,7 @@ def test_at_smoke_every_generator_gets_every_measure(study, smoke_findings):
         "similarity": {"statistic": "own less others", "n": 5},
         "r2": {"statistic": "median", "n": 1},
     }
-    for name in JUDGED:
+    for name in study.judged:
         for measure, wanted in by.items():
             which = {"set": ""} | {key: value for key, value in wanted.items() if key != "n"}
             rows = select(smoke_findings, subject=name, measure=measure, **which)
@@ -266,10 +266,10 @@ def test_at_smoke_every_generator_gets_every_measure(study, smoke_findings):
 
 
 def test_tables_show_every_generator(study, smoke_findings):
-    names = [roles.label(name) for name in JUDGED]
+    names = [roles.label(name) for name in study.judged]
     scored = scores.score_table(study)
     assert set(names) < set(scored.index) and (scored.loc[names, "S × S, held-out"] != "").all()
-    told = bias.bias_table(study, JUDGED)
+    told = bias.bias_table(study, study.judged)
     assert list(told.columns) == names and told.loc[("PGA", "bias")].str.contains(r" [=≠?]$").all()
     stations = scores.station_table(study)
     assert list(stations.index) == study.stations and stations["planted f0 (Hz)"].tolist() == [2.6, 6.4, 5.1, 12.8, 1.8]

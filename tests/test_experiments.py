@@ -17,7 +17,7 @@ def short(tmp_path, monkeypatch):
     """Few trainings, networks, splits and trials; nothing is written outside the test's folder."""
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
-    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS"):
+    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS"):
         monkeypatch.setattr(experiments, name, 2)
     monkeypatch.setattr(dataset, "FOLDS", 2)
     monkeypatch.setattr(experiments, "ABLATED_NETWORKS", (2,))
@@ -49,6 +49,8 @@ TOLD_APART = {
     "roughness": "set",
     "regressed": "network",
     "forms": "set",
+    "onehot": "training",
+    "transfer": "set",
     "seeds": "training",
     "vae": "set",
     "cgm_objectives": "set",
@@ -64,6 +66,16 @@ def test_every_experiment_runs_at_smoke(name, tmp_path):
     _, rows = ran(name, tmp_path / "results")
     variants = rows[TOLD_APART[name]].replace("", np.nan).dropna().unique()
     assert len(variants) >= 2 and rows["value"].notna().any()
+
+
+@pytest.mark.slow
+def test_what_is_trained_elsewhere_is_trained_once_and_serves_recorded_stations(tmp_path):
+    given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
+    _, rows = ran("transfer", tmp_path / "results", *given)
+    errors = findings.select(rows, measure="standardised error", statistic="median")
+    assert errors.groupby("network")["set"].nunique().tolist() == [3, 3] and errors["value"].is_unique
+    trained = (path.parts[-3] for path in (tmp_path / "runs").rglob("model-timesnet/artefact.json"))
+    assert sorted(name.split("-")[-2] for name in trained) == ["active"] * 2 + ["own"] * 2 + ["stable"] * 2
 
 
 def test_every_experiment_is_run_by_a_test():

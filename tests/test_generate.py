@@ -37,6 +37,20 @@ def test_mixing_latents_is_averaging_standardised_reconstructions(model, records
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("order", "number"), [((0, 1), 0), ((1, 0), 1), ((), -1)])
+def test_a_model_told_other_stations_encodes_with_their_one_hots(model, records, order, number):
+    own, stations = records.select(station="TK.0000"), model.stations
+    told = model.told(stations[i] for i in order)
+    x = torch.tensor(own.waveforms).transpose(1, 2)
+    with torch.no_grad():
+        expected = model.encode(x, torch.full((len(own),), number))[0]
+        others = [model.encode(x, torch.full((len(own),), i))[0] for i in {-1, 0, 1} - {number}]
+    found = told.encode_records(own)[0]
+    torch.testing.assert_close(found, expected)
+    assert min((found - other).abs().max() for other in others) > 1e-2
+    assert model.stations == stations
+
+
 def test_generated_rows_say_what_they_were_made_from(model, records):
     generated = generate.mix(model, records, 7, k=3, seed=2)
     assert len(generated) == 14 and generated.table["event"].is_unique
@@ -83,6 +97,24 @@ def test_bootstrap_repeats_recordings(records):
     for row, wave in zip(drawn.table.itertuples(), drawn.waveforms, strict=True):
         source = records.select(station=row.station, event=row.made_from)
         np.testing.assert_array_equal(source.waveforms[0], wave)
+
+
+def test_renoised_records_name_their_source_and_are_as_long(records):
+    n = np.where(np.arange(len(records)) % 4 == 0, 150, 256)
+    some = records.with_columns(samples=n)
+    made_up = generate.renoised(some, 70, seed=4)
+    assert made_up.table["event"].is_unique and set(made_up.table["source"]) == {"control_renoised"}
+    for row, wave in zip(made_up.table.itertuples(), made_up.waveforms, strict=True):
+        source = some.select(station=row.station, event=row.made_from)
+        assert row.samples == source.table["samples"].item() and row.weights == "1"
+        assert row.distance_in_km == pytest.approx(source.table["distance_in_km"].item())
+        assert not wave[:, row.samples :].any() and wave[:, : row.samples].all()
+        true = source.waveforms[0, :, : row.samples].astype(float)
+        assert wave[:, : row.samples].std() == pytest.approx(true.std(), rel=0.15)
+        assert abs(np.corrcoef(wave[:, : row.samples].ravel(), true.ravel())[0, 1]) < 0.5
+    again = made_up.table["made_from"].duplicated(keep=False).to_numpy()
+    assert len(np.unique(made_up.waveforms[again, 0, 9])) == again.sum()  # each draw has noise of its own
+    np.testing.assert_array_equal(generate.renoised(some, 70, seed=4).waveforms, made_up.waveforms)
 
 
 def test_random_phase_keeps_the_spectrum_and_no_waveform():

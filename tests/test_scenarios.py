@@ -149,7 +149,7 @@ def test_a_run_says_all_there_is_to_say_of_scenarios(study, smoke_findings):
         assert {"fresh", "held_out"} == set(felt["against"]) and subjects == set(felt["subject"])
     assert set(felt["statistic"]) >= {"median", "spread", "spread, farthest, beyond truth's"}
     assert len(scenarios.sites(study)) == scenarios.GRID_POINTS**2
-    assert len(structures.fragility(study)) == 3 * 6 and scenarios.bins(study, "pga")[0].shape == (4, 4)
+    assert len(structures.fragility(study)) == 3 * 7 and scenarios.bins(study, "pga")[0].shape == (4, 4)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from conftest import few_draws
 from test_records import made
 
-from tsgen import config, findings, store
+from tsgen import config, findings, generate, store
 from tsgen import study as study_module
 from tsgen.dataset import Dataset
 from tsgen.evidence import scores
@@ -118,7 +118,10 @@ def test_a_changed_setting_builds_anew_what_uses_it_and_nothing_else(study, chan
 EVIDENCE = {
     # module: (stages of findings that an edit leaves standing, stages that it does not)
     "hvsr": ({"model-timesnet", "generated-timesnet", "copying-timesnet"}, {"f0-timesnet", "scores-timesnet"}),
-    "evidence.structures": ({"scenario", "bias-cvae", "scores-cvae"}, {"structures-cgm", "structures-measured-cvae"}),
+    "evidence.structures": (
+        {"scenario", "bias-cvae", "scores-cvae"},
+        {"structures-cgm", "structures-measured-given-cgm"},
+    ),
     "evidence.copying": ({"scores-timesnet", "bias-timesnet"}, {"copying-cvae", "memory-held_out"}),
     "metrics": ({"bias-timesnet", "f0-timesnet", "copying-timesnet"}, {"scores-cvae", "scores-gaps"}),
     "timesnet": ({"scores-cvae", "bias-cvae", "model-cvae"}, {"bias-timesnet", "scores-timesnet", "scores-gaps"}),
@@ -243,6 +246,37 @@ def test_a_generator_without_scenarios_takes_those_of_the_recording_that_scaled_
     assert found[["magnitude", "distance_in_km"]].iloc[1].isna().all()
     stated = with_scenarios(table.assign(magnitude=[4.5, np.nan]), training)
     assert stated["magnitude"][0] == 4.5 and stated["distance_in_km"][0] == one["distance_in_km"]
+
+
+def test_a_variant_mixes_the_same_recordings_under_another_station_s_one_hot(study):
+    own, model = study.generated("timesnet"), study.model("timesnet")
+    order = {"timesnet_next_station": [4, 0, 1, 2, 3], "timesnet_no_station": []}
+    for name, places in order.items():
+        found, told = study.generated(name), model.told(study.stations[i] for i in places)
+        assert found.table["made_from"].tolist() == own.table["made_from"].tolist()
+        assert set(found.table["source"]) == {name} and np.abs(found.waveforms - own.waveforms).max() > 0
+        mixed = generate.mix(told, study.training, study.settings.n_generated, study.settings.mixed_records)
+        np.testing.assert_array_equal(found.waveforms, mixed.waveforms)
+    for name in ("timesnet_dirichlet", "control_average_dirichlet"):
+        weights = [[float(w) for w in row.split(";")] for row in study.generated(name).table["weights"]]
+        assert {len(row) for row in weights} == {5} and np.std(weights) > 0.1
+
+
+def test_another_study_s_models_serve_and_what_they_make_rests_on_them(study, tmp_path):
+    released = replace(study.settings, training=replace(study.settings.training, form="released"))
+    away, farther = (Study(released, seed=seed, folder=tmp_path / f"away-{seed}") for seed in (3, 4))
+    moved = Study(released, folder=tmp_path / "moved", whole=study, models_of=away)
+    found = moved.generated("timesnet_dirichlet")
+    assert found.stations == study.stations
+    model = away.model("timesnet")
+    expected = generate.mix(model, moved.training, moved.settings.n_generated, weights="dirichlet")
+    np.testing.assert_array_equal(found.waveforms, expected.waveforms)
+    assert len(moved.reconstructed("timesnet")) == len(study.training)
+    home = Study(released, folder=tmp_path / "moved", whole=study)
+    elsewhere = Study(released, folder=tmp_path / "moved", whole=study, models_of=farther)
+    for of in (("generated", "timesnet_dirichlet", 12), ("reconstructed", "timesnet"), ("f0", "timesnet_dirichlet")):
+        assert len({some.stage(*of).key for some in (moved, home, elsewhere)}) == 3
+    assert moved.stage("generated", "control_average", 12).key == home.stage("generated", "control_average", 12).key
 
 
 # ---- what is asked for ----

@@ -168,6 +168,15 @@ def test_station_changes_the_output_and_none_is_zero():
         assert deviation(bare.encode(x)[0], none) < CLOSE
 
 
+@pytest.mark.parametrize("name", ["smoke", "quick"])
+def test_the_latent_is_as_much_larger_than_its_record_as_said(name):
+    settings = config.profile(name).timesnet
+    x = shaking(2, settings.n_samples)
+    with torch.no_grad():
+        z, _, _ = build(settings).encode(x)
+    assert timesnet.latent_and_record_size(settings) == (z[0].numel(), x[0].numel())
+
+
 def test_mixing_commutes_with_the_linear_head():
     model = build()
     x = shaking(5, 192)

@@ -14,20 +14,20 @@ from tsgen.oscillator import true_waveforms
 SEGMENT_IN_S, BAND_IN_HZ = 2.56, (0.5, 8.0)  # of Welch's method, half overlapping; band: what most recordings show
 
 
-def coherence(x, y, sampling_rate_in_hz):
-    """Mean squared coherence (n,) over BAND_IN_HZ of two components (n, t): over segments that each weigh the same."""
+def coherence(x, y, sampling_rate_in_hz, bands_in_hz=(BAND_IN_HZ,)):
+    """Mean squared coherence (n, bands) of two components (n, t): over segments that each weigh the same."""
     n = round(SEGMENT_IN_S * sampling_rate_in_hz)
     window, frequency = np.hanning(n), np.fft.rfftfreq(n, 1 / sampling_rate_in_hz)
-    band = (frequency >= BAND_IN_HZ[0]) & (frequency <= BAND_IN_HZ[1])
+    inside = np.array([(frequency >= low) & (frequency <= high) for low, high in bands_in_hz])  # (bands, f)
     spectra = []
     for wave in (x, y):
         segments = np.lib.stride_tricks.sliding_window_view(wave, n, axis=1)[:, :: n // 2] * window
-        spectrum = np.fft.rfft(segments)[..., band]  # (n, segment, f)
-        power = (np.abs(spectrum) ** 2).mean(axis=2, keepdims=True)
+        spectrum = np.fft.rfft(segments)  # (n, segment, f)
+        power = ((np.abs(spectrum) ** 2) * inside.any(axis=0)).mean(axis=2, keepdims=True)
         spectra.append(spectrum / np.sqrt(np.where(power > 0, power, 1.0)))
     cross = np.abs((spectra[0] * spectra[1].conj()).sum(axis=1)) ** 2
     auto = [(np.abs(spectrum) ** 2).sum(axis=1) for spectrum in spectra]
-    return (cross / np.maximum(auto[0] * auto[1], 1e-30)).mean(axis=1)
+    return (cross / np.maximum(auto[0] * auto[1], 1e-30)) @ inside.T / inside.sum(axis=1)
 
 
 def locked(records):
@@ -41,6 +41,6 @@ def locked(records):
         rows = np.flatnonzero(station == name)
         other[rows] = np.roll(rows, 1)
     for i, j in (pairs := list(combinations(range(3), 2))):
-        own += coherence(x[:, i], x[:, j], rate) / len(pairs)
-        apart += coherence(x[:, i], x[other, j], rate) / len(pairs)
+        own += coherence(x[:, i], x[:, j], rate)[:, 0] / len(pairs)
+        apart += coherence(x[:, i], x[other, j], rate)[:, 0] / len(pairs)
     return np.where(other == np.arange(len(records)), np.nan, own - apart)

@@ -18,19 +18,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import coherence, config, dataset, figures, findings, generate, metrics, store, variability
+from tsgen import coherence, config, dataset, figures, findings, generate, store, variability
 from tsgen.dataset import runs_folder
-from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
+from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
 from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
-from tsgen.study import CONTROLS, JUDGED, LAWS, PAPER_MODELS, VERSION, Study
+from tsgen.power import power_of
+from tsgen.study import CONTROLS, LAWS, SHIFTED, VERSION, Study
+from tsgen.trials import TRIAL_NETWORK, TRIALS, trials_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-N_TRAININGS, N_NETWORKS, N_SPLITS = 5, 8, 20
-N_ROUGH, N_ABLATED = 12, 2  # networks of ``roughness``
-ABLATED_NETWORKS = (2, 3, 4, 5)
-UNTRAINED = ("control_average", "control_bootstrap", "control_phase", *LAWS)
+N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
+N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
+POWER_NETWORK = 21  # seed of a network that nothing else uses
+N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
+UNTRAINED = ("control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
+FOLDED = ("score", "similarity", "f0", "pga", "pgv", "d5_75", "d5_95", "arias", "r2", "active_records")  # of each fold
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
 
 
@@ -43,84 +47,67 @@ class Variants:
     records: str | None
     stations: str | None
 
-    def study(self, variant, settings=None, seed=0, split="events"):
+    def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
         folder = runs_folder() / "experiments" / f"{self.name}-{self.settings.name}{own}-{variant}"
-        return Study(settings or self.settings, self.records, self.stations, seed, folder, split=split)
+        chosen = stations or self.stations
+        return Study(settings or self.settings, self.records, chosen, seed, folder, split=split, **given)
 
-    def changed(self, variant, part, of, seed=0):
+    def changed(self, variant, part, of, seed=0, stations=None):
         """The study with fields of one part of the settings changed to those of ``of``."""
-        return self.study(variant, replace(self.settings, **{part: replace(getattr(self.settings, part), **of)}), seed)
+        settings = replace(self.settings, **{part: replace(getattr(self.settings, part), **of)})
+        return self.study(variant, settings, seed, stations=stations)
+
+    def players(self):
+        """Five background stations that may play targets: those with most records, as the split needs them."""
+        whole = self.study("whole", seed=0 if self.records else TRIAL_NETWORK)
+        counts = whole.background.table.groupby("station")["event"].nunique().sort_index()
+        counts = counts[counts >= dataset.FEWEST_TO_SPLIT].sort_values(ascending=False, kind="stable")
+        return sorted(counts.index[: dataset.N_TARGETS])
 
     def trainings(self):
         """(training seed, Study) on the same records and split."""
         return ((seed, self.changed(seed, "training", {"seed": seed})) for seed in range(N_TRAININGS))
 
 
-def forms(variants):
-    """Both forms and both losses of TimesNet-Gen: the standardised error of training recordings, and the scores."""
-    for form in ("paper", "released"):
-        for loss in ("standardised", "raw"):
-            study = variants.changed(f"{form}-{loss}", "training", {"form": form, "loss": loss})
-            real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
-            error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
-            peak = np.abs(real).max(axis=(1, 2))
-            parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
-            rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
-            yield {"set": f"{form} form, {loss} loss"}, findings.table(rows), scores.scores(study, "timesnet")
-
-
-def seeds(variants):
-    """Five trainings of both models of the paper, on the same records and split, with the controls' scores."""
+def trainings(variants):
+    """Five trainings of every model on the same records and split: distances, scores, bias and copying."""
     for seed, study in variants.trainings():
-        yield {"training": seed}, *(scores.scores(study, name) for name in PAPER_MODELS)
-    yield {}, scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED[:2])
+        models = [name for name in study.judged if name not in CONTROLS]
+        yield {"training": seed}, distances.comparisons(study), scores.gaps(study), *_judged(study, models)
+    yield {}, scores.recordings(study), *_judged(study, ("training", *CONTROLS))
 
 
-VAE_TRIALS = {
-    "as chosen": {}, "TimesNet-Gen's epochs and rates": {"epochs": (6, 4), "learning_rates": (3e-3, 1e-3)},
-    "n_fft 128": {"n_fft": 128, "hop": 64}, "n_fft 512": {"n_fft": 512, "hop": 256}, "beta 0.05": {"beta": 0.05},
-}  # fmt: skip
-
-
-def vae(variants):
-    """The VAE's settings, one varied at a time: error of the log spectrogram of background records kept aside, of the
-    stations' median HVSR (mean absolute ln, generated against training recordings), and the in-sample score."""
-    for number, (trial, changed) in enumerate(VAE_TRIALS.items()):
-        study = variants.changed(number, "cvae", changed)
-        ln_hvsr = []
-        for some in (study.training, study.generated("cvae")):
-            whole, station = study.hvsr(some), some.table["station"].to_numpy()
-            ln_hvsr.append(np.log([whole.take(station == name).median for name in study.stations]))
-        error = np.nanmean(np.abs(ln_hvsr[1] - ln_hvsr[0]))
-        error = finding("cvae", "training", "ln HVSR", "mean absolute difference", error)
-        yield {"set": trial}, findings.table([_validation_loss(study, "cvae"), error]), scores.scores(study, "cvae")
-
-
-def _validation_loss(study, name):
-    last = study.history(name).table.query("phase == 0")["validation_loss"].iloc[-1]
-    return finding(name, "background", "validation loss", "mean", last)
-
-
-def evidence(variants):
-    """Five trainings of every model on the same records and split: do the conclusions of notebook 07 hold?"""
-    for seed, study in variants.trainings():
-        yield {"training": seed}, scores.gaps(study), *_judged(study, [n for n in JUDGED if n not in CONTROLS])
-    yield {}, scores.recordings(study), bias.bias(study, "training"), *_judged(study, CONTROLS)
+def networks(variants):
+    """Every generator on four other simulated networks (seeds 1 to 4: other sites, earthquakes, paths and starting
+    weights; recorded stations: four splits), and CGM-GM given magnitude and distance."""
+    for seed in range(1, N_NETWORKS + 1):
+        study = variants.study(seed, seed=seed)
+        rows = [distances.comparisons(study), distances.scenario(study), scores.recordings(study), brief(study)]
+        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
+        rows.append(felt[felt["statistic"].str.contains("farthest")])
+        yield {"network": seed}, *rows, *_judged(study, ("training", *study.judged, SHIFTED))
 
 
 def _judged(study, names):
+    """Findings on generators, and on "training" and control_shift as far as they can be judged."""
     for name in names:
-        yield from (scores.scores(study, name), bias.bias(study, name), copying.copying(study, name))
+        yield distances.distances(study, name)
+        if name != SHIFTED:
+            yield bias.bias(study, name)
+        if name not in ("training", SHIFTED):
+            yield from (scores.scores(study, name), copying.copying(study, name))
 
 
 def folds(variants):
-    """Few events a station: five folds of events, models fitted in each and judged inside it; 20 splits of what needs
-    no training."""
+    """Few events a station: five folds of events, models fitted in each and judged inside it, energy distances over all
+    recordings by the fold that has not seen them; scores of what needs no training over 20 splits."""
     whole = variants.study("whole")
-    for fold in range(dataset.FOLDS):
-        study = whole.with_split(f"fold {fold} of {dataset.FOLDS}")
-        yield {"fold": fold}, scores.recordings(study), scores.gaps(study), *_judged(study, JUDGED)
+    each = [whole.with_split(f"fold {fold} of {dataset.FOLDS}") for fold in range(dataset.FOLDS)]
+    for fold, study in enumerate(each):
+        found = pd.concat([scores.recordings(study), scores.gaps(study), *_judged(study, study.judged)])
+        yield {"fold": fold}, found[found["measure"].isin(FOLDED)]
+    yield {}, findings.table(distances.pooled(each, ("training", *whole.judged, SHIFTED)))
     tables, rows = [findings.table([])], []  # held-out S × S, mean and 5 to 95 % over N_SPLITS splits
     for study in map(whole.with_split, (f"seed {number}" for number in range(N_SPLITS * (len(whole.stations) > 1)))):
         tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED)]
@@ -136,7 +123,8 @@ def recorded(variants):
     if not variants.records:
         raise ValueError("the experiment `recorded` needs recordings: --records FOLDER --stations A,B")
     study = variants.study("whole")
-    yield {}, scores.recordings(study), scores.gaps(study), bias.bias(study, "training"), *_judged(study, JUDGED)
+    yield {}, scores.recordings(study), scores.gaps(study), distances.comparisons(study), distances.scenario(study)
+    yield {}, *_judged(study, ("training", *study.judged, SHIFTED))
     yield {}, *(averaging.averaging(study, name) for name in averaging.SWEPT), findings.table(_loss_of_all(study))
     folder = RESULTS.parent / "figures" / "recorded"  # aggregates, and no recorded waveform
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,55 +138,6 @@ def _loss_of_all(study):
     estimate, theory = found["without replacement"]
     for against, loss in {"": estimate, "theory": estimate.less(theory)}.items():
         yield finding("control_average", against, "ln std", "loss", loss, len(study.targets), set="all recordings")
-
-
-CGM_TRIALS = {
-    "as chosen": {}, "spectral term": {"spectral_weight": 0.1},
-    "envelope term": {"envelope_weight": 0.1}, "duration term": {"duration_weight": 0.1},
-    "all three terms": {"spectral_weight": 0.1, "envelope_weight": 0.1, "duration_weight": 0.1},
-    "three times the epochs": None,
-    "no latent of the record": {"record_latent": 0}, "record's latent uncorrelated": {"record_prior": "diagonal"},
-    "record's divergence at weight 1": {"record_beta": 1.0}, "no linear path": {"linear": False},
-    "level not corrected": {"corrected": False}, "no learned spread": {"residual": "none"},
-    "no clock": {"clock": 0}, "phase 1 with the background": {"keeps_background": True},
-    "fault: window": {"faults": ("window",)}, "fault: standard deviation": {"faults": ("std",)},
-    "fault: prior on its own samples": {"faults": ("prior",)}, "fault: one scale for all bins": {"scaling": "min_max"},
-}  # fmt: skip
-ABLATIONS = ("as chosen", "no latent of the record", "record's latent uncorrelated", "no learned spread")
-
-
-def _with_cgm(variants, variant, trial, seed):
-    longer = {"epochs": tuple(3 * n for n in variants.settings.cgm.epochs)}
-    return variants.changed(variant, "cgm", longer if CGM_TRIALS[trial] is None else CGM_TRIALS[trial], seed)
-
-
-def cgm_objectives(variants):
-    """CGM-GM with one thing changed at a time: the objectives beside the bound, a longer training, our additions taken
-    away, the public code's faults put back. Bias and spread are ln ratios to fresh truth (recorded stations: to
-    held-out recordings) given magnitude, distance and station; slopes are those of the bias. Losses with the spread,
-    the scaling or a term changed are not comparable. The network is not that of the notebooks (seed 1), so that
-    nothing chosen here has seen their truth."""
-    for number, trial in enumerate(CGM_TRIALS):
-        study = _with_cgm(variants, number, trial, 1)
-        yield {"set": trial}, findings.table([_validation_loss(study, "cgm")]), brief(study)
-
-
-def cgm_ablations(variants):
-    """What we added to CGM-GM, taken away on four networks (seeds 2 to 5): one network cannot tell an addition from
-    chance. Bias and spread as in ``cgm_objectives``."""
-    for seed in ABLATED_NETWORKS:
-        for number, trial in enumerate(ABLATIONS):
-            yield {"set": trial, "network": seed}, brief(_with_cgm(variants, f"{seed}-{number}", trial, seed))
-
-
-def cgm_networks(variants):
-    """CGM-GM on eight simulated networks (seeds 1 to 8, not the notebooks' 0: other earthquakes, paths and starting
-    weights); recorded stations: eight splits. Bias and spread as in ``cgm_objectives``; "recordings": what the
-    training recordings themselves differ by from fresh truth."""
-    for seed in range(1, N_NETWORKS + 1):
-        study = variants.study(seed, seed=seed)
-        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
-        yield {"network": seed}, brief(study), felt[felt["statistic"].str.contains("farthest")]
 
 
 def brief(study):
@@ -238,6 +177,52 @@ def _loss(model, some, n_draws=4):
     return float(np.mean(losses) + model.amplitude_scale.log().mean())
 
 
+def _errors(study):
+    """What TimesNet-Gen does not restore of the training recordings, as a share of their variance."""
+    real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
+    error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
+    peak = np.abs(real).max(axis=(1, 2))
+    parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
+    rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
+    return findings.table(rows)
+
+
+def onehot(variants):
+    """What the station one-hot does: mixes of the same recordings under their own station's, the next station's and
+    none, from one training, with the share of the mixes' variance by which they differ; and mixes of a model trained
+    without it. Five trainings on the same records and split."""
+    others = ("timesnet_next_station", "timesnet_no_station")
+    for seed, study in variants.trainings():
+        own, rows = study.generated("timesnet").waveforms, []
+        for name in others:
+            change = ((study.generated(name).waveforms - own) ** 2).mean(2) / np.maximum(own.var(axis=2), 1e-12)
+            rows.append(finding(name, "timesnet", "waveform", "standardised difference", np.median(change), len(own)))
+        yield {"training": seed}, findings.table(rows), *(scores.scores(study, name) for name in ("timesnet", *others))
+        study = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
+        yield {"training": seed, "set": "trained without"}, scores.scores(study, "timesnet")
+    yield {}, scores.recordings(study), scores.scores(study, "control_average")
+
+
+def transfer(variants):
+    """The paper's third version: TimesNet-Gen without one-hot and fine-tuning mixes recordings of stations with
+    Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
+    network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
+    settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
+    regions = {name: replace(settings.simulation, region=name) for name in config.REGIONS}
+    for seed in range(1, N_TRANSFERS + 1):
+        own = replace(settings, simulation=regions["stable"], fewest_background=1)
+        home = variants.study(f"own-{seed}", own, seed)
+        studies = {"own network": home}
+        for name, simulation in regions.items():
+            elsewhere = Variants(variants.name, replace(settings, simulation=simulation), None, None)
+            elsewhere = elsewhere.study(f"{name}-{seed}", seed=N_TRANSFERS + seed)
+            moved = variants.study(f"from-{name}-{seed}", own, seed, whole=home, models_of=elsewhere)
+            studies[f"another network, {name} region"] = moved
+        for name, study in studies.items():
+            yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
+        yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
+
+
 def roughness(variants):
     """How simulated networks vary: between-event, site-to-site and within terms over twelve networks, over two with
     each ingredient of the simulation switched off; recordings: the same of their collection."""
@@ -271,44 +256,30 @@ def regressed(variants):
     """Is the simulated truth rough enough that a law fitted in a second fails on it? Energy distance of the fitted
     controls' spectra and durations to fresh truth at the same scenarios, and of the training recordings', over eight
     networks; in units of the scatter within stations (whitened by it, a tenth shrunk to its diagonal)."""
-    for seed in range(1, N_NETWORKS + 1):
-        study = variants.study(seed, seed=seed)
-        rows = [row for measure, columns in FEATURES.items() for row in _distances(study, measure, list(columns))]
-        yield {"network": seed}, findings.table(rows)
+    for seed in range(1, N_REGRESSED + 1):
+        study, rows = variants.study(seed, seed=seed), []
+        for measure, whitening in distances.whitenings(study).items():
+            for name in (*LAWS, "training"):
+                sides = (whitening.sample(study.features(which)) for which in (name, "fresh-single"))
+                rows += distances.told(name, measure, *sides, study.stations, seed, "fresh")
+        yield {"network": seed}, findings.select(rows, station="", statistic=distances.DISTANCE)
 
 
-FEATURES = {"spectra": SPECTRAL, "duration": ("d5_75", "d5_95", "arias")}
+def power(variants):
+    """What the energy distances can tell: mean and level over draws of two sets of one law, how often the interval
+    covers a planted difference, and how often a shift of all features is seen, at 18 and at 4 held-out records a
+    station; from 600 records a station of the simulated law, of another network than the notebooks' (seed 21)."""
+    simulation = replace(variants.settings.simulation, n_target_records=(N_POOL,) * 5)
+    study = variants.study("pool", replace(variants.settings, simulation=simulation), POWER_NETWORK)
+    pools = {measure: each.sample(study.features("targets")) for measure, each in distances.whitenings(study).items()}
+    for n_held_out in (18, 4):
+        for measure, pool in pools.items():
+            rows = power_of(measure, pool, study.stations, n_held_out, variants.settings.n_generated, N_POWER)
+            yield {"set": f"{n_held_out} held out"}, findings.table(rows)
 
 
-def _distances(study, measure, columns):
-    known = pd.concat([study.measures("training"), study.measures("background")], ignore_index=True)
-    covariance = (known[columns] - known.groupby("station")[columns].transform("mean")).cov().to_numpy()
-    covariance = 0.9 * covariance + 0.1 * np.diag(np.diag(covariance))
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T / np.sqrt(len(columns))
-    truth, found = study.measures("fresh-single"), []
-    for name in (*LAWS, "training"):
-        sides, each = (study.measures(name), truth), []
-        for station in study.stations:
-            own = (side.loc[side["station"] == station, columns].to_numpy() @ whitening for side in sides)
-            each.append(metrics.energy_distance(*own))
-        found.append(finding(name, "fresh", measure, "energy distance", np.mean(each), *map(len, sides)))
-    return found
-
-
-_ALL = (
-    roughness,
-    regressed,
-    forms,
-    seeds,
-    vae,
-    evidence,
-    folds,
-    recorded,
-    cgm_objectives,
-    cgm_ablations,
-    cgm_networks,
-    cgm_leaks,
-)
+_ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
+_ALL += (roughness, regressed, cgm_leaks)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 

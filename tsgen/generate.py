@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tsgen import spectrogram
+from tsgen.carrier import Carrier
 from tsgen.model import standardise, waveforms_of
+from tsgen.oscillator import cut, true_waveforms
 from tsgen.records import Records
 
+BATCH = 64  # records at once
 WEIGHTS = ("equal", "dirichlet", "energy")
 
 
@@ -92,6 +96,28 @@ def bootstrap(records, n_per_station, seed=0):
         return own.waveforms[drawn], np.eye(len(own))[drawn]
 
     return _by_station(records, "control_bootstrap", seed, drawn_again)
+
+
+def renoised(records, n_per_station, seed=0):
+    """Control: recordings of the station drawn with replacement, each through ``carrier``: its shape, not its wave.
+
+    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source.
+    """
+    carrier, samples = Carrier(records.n_samples, records.sampling_rate_in_hz), []
+
+    def carried(own, generator):
+        drawn, waves = generator.integers(len(own), size=n_per_station), []
+        for rows in np.array_split(np.arange(n_per_station), max(1, -(-n_per_station // BATCH))):
+            source = own.take(drawn[rows])
+            x = torch.from_numpy(true_waveforms(source)).float()
+            names = (("renoised", seed, own.stations[0], row) for row in rows)
+            x = carrier.waves(carrier.coarse(x), carrier.fine(x), spectrogram.generators(names))
+            waves.append(cut(x.numpy(), source.table["samples"]))
+            samples.extend(source.table["samples"])
+        return np.concatenate(waves), np.eye(len(own))[drawn]
+
+    made = _by_station(records, "control_renoised", seed, carried)
+    return made.with_columns(samples=samples)
 
 
 def random_phase(records, n_per_station, seed=0):

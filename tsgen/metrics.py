@@ -117,13 +117,29 @@ def energy_distance(x, y, x_weights=None, y_weights=None):
     """Energy distance 2 E|x−y| − E|x−x'| − E|y−y'| of rows x (n, d) and y (m, d) that count weights (n,), (m,) times.
 
     Unbiased: pairs of a row with itself are left out, so one law has expectation 0 (Székely and Rizzo 2013)."""
-    sides = [(np.asarray(s, float), np.ones(len(s)) if w is None else w) for s, w in ((x, x_weights), (y, y_weights))]
+    both = np.concatenate([np.asarray(side, float) for side in (x, y)])
+    weights = np.zeros((2, 1, len(both)))
+    weights[0, :, : len(x)] = 1 if x_weights is None else x_weights
+    weights[1, :, len(x) :] = 1 if y_weights is None else y_weights
+    return float(drawn_energy(cdist(both, both), *weights)[0])
 
-    def mean(first, second, own=False):
-        pairs = np.outer(first[1], second[1]) * (1 - own * np.eye(len(first[0]), len(second[0])))
-        return (cdist(first[0], second[0]) * pairs).sum() / pairs.sum()
 
-    return float(2 * mean(*sides) - sum(mean(side, side, own=True) for side in sides))
+def drawn_energy(between, x_weights, y_weights):
+    """Energy distances (draws,) from the distances (n, n) between rows that count x_weights and y_weights (draws, n)
+    times on either side; NaN where a side counts fewer than two."""
+    x, y = (np.asarray(each, float) for each in (x_weights, y_weights))
+    apart = _mean(between, x, y, x.sum(axis=1) * y.sum(axis=1))
+    return 2 * apart - drawn_spread(between, x) - drawn_spread(between, y)
+
+
+def drawn_spread(between, weights):
+    """Mean distances (draws,) between two different rows of n that count weights (draws, n) times."""
+    return _mean(between, weights, weights, weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1))
+
+
+def _mean(between, first, second, pairs):
+    total = (first @ between * second).sum(axis=1)
+    return np.divide(total, pairs, np.full(len(total), np.nan), where=pairs > 0)
 
 
 def s_by_s(rows, columns, settings=DEFAULT):

@@ -1,6 +1,7 @@
 """What the models share: records standardised and in batches, stations by number, Gaussians (mean, log variance)."""
 
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 import torch
@@ -71,6 +72,13 @@ class StationModel(nn.Module):
         """Long tensor of the numbers of station ``names``, -1 for those that are none of ``stations``."""
         order = {station: i for i, station in enumerate(self.stations)}
         return torch.tensor([order.get(station, -1) for station in names], dtype=torch.long)
+
+    def told(self, stations):
+        """This model, weights and all, with other ``stations``: a name counts as the one whose place it takes, a
+        missing one as none."""
+        other = copy(self)
+        other.stations = tuple(stations)
+        return other
 
     def batches(self, records, size=32):
         """Yield (records, waveforms (B, 3, T), station (B,)), ``size`` records at most; tensors where the model is."""

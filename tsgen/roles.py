@@ -28,15 +28,22 @@ ROLES = {
     "reconstructed-timesnet": Role("TimesNet-Gen, reconstructed", "#56B4E9", (0, (6, 2))),
     "timesnet": Role("TimesNet-Gen", "#0072B2", "-"),
     "timesnet_energy": Role("TimesNet-Gen, energy weights", "#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+    "timesnet_dirichlet": Role("TimesNet-Gen, Dirichlet weights", "#0072B2", (0, (2, 1))),
+    "timesnet_next_station": Role("TimesNet-Gen, told the next station", "#0072B2", (0, (5, 2))),
+    "timesnet_no_station": Role("TimesNet-Gen, told no station", "#0072B2", (0, (1, 1))),
     "reconstructed-cvae": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
     "cvae": Role("VAE", "#D55E00", (0, (4, 1.5)), "conditional VAE (our reconstruction)"),
     "cgm": Role("CGM-GM", "#8B1A4A", (0, (7, 1.5))),
     "control_average": Role(
         "plain average", "#009E73", (0, (3, 1, 1, 1)), "control: plain average of five recordings, no network"
     ),
+    "control_average_dirichlet": Role("plain average, Dirichlet weights", "#009E73", (0, (2, 1))),
     "control_bootstrap": Role("bootstrap of recordings", "#CC79A7", (0, (2, 2)), "control: recordings drawn again"),
     "control_phase": Role(
         "random phase", "#B59F00", (0, (1, 2)), "control: noise with the station's mean spectrum and envelope"
+    ),
+    "control_renoised": Role(
+        "re-noised recordings", "#117733", (0, (9, 1.5, 1, 1.5)), "control: recordings whose shape new noise takes"
     ),
     "control_regression": Role(
         "regressed spectrogram", "#7F4F24", (0, (8, 2, 2, 2)), "control: regression of the spectrogram, no network"

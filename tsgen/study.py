@@ -8,13 +8,16 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import cgm, cvae, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
+from tsgen import cgm, cvae, features, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
 from tsgen.dataset import Dataset
+from tsgen.measures import SCENARIO
+from tsgen.needs import scenario_known
 from tsgen.records import Records
 from tsgen.regression import SpectrogramRegression
 from tsgen.stochastic import StochasticMethod
@@ -24,25 +27,44 @@ if "OMP_NUM_THREADS" not in os.environ:
     # wait for each other: measured 5 s against 99 s for the same 20 steps (set the variable for large models on a CPU)
     torch.set_num_threads(1)
 
+
+class Mix(NamedTuple):
+    """A generator that mixes: which model encodes and decodes, with what weights, and which one-hots it is told."""
+
+    model: str
+    weights: str = "equal"
+    told: object = None  # stations in their order -> those that the one-hots are taken for; None: their own
+
+
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
-VARIANTS = {"timesnet_energy": ("timesnet", "energy")}  # name -> the model that mixes, and its weights
+VARIANTS = {
+    "timesnet_energy": Mix("timesnet", "energy"),
+    "timesnet_dirichlet": Mix("timesnet", "dirichlet"),
+    "timesnet_next_station": Mix("timesnet", told=lambda stations: stations[-1:] + stations[:-1]),
+    "timesnet_no_station": Mix("timesnet", told=lambda stations: ()),
+    "control_average_dirichlet": Mix("control_average", "dirichlet"),
+}
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
-CONTROLS = ("control_bootstrap", "control_average", "control_phase", *LAWS, "control_other")
+CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
 GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
-JUDGED = ("timesnet", "timesnet_energy", "cvae", *CONTROLS)  # beside the recordings, in the order of tables
+JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", *CONTROLS)  # beside the recordings, in the order of tables
 RECORDINGS = ("training", "held_out", "background", "targets")
+SHIFTED = "control_shift"  # a control without records: features alone
+CONDITIONED = ("cgm", *LAWS)  # take a magnitude and a distance
+N_GIVEN = 4  # records at the scenario of each held-out recording
 FINDINGS = "findings.json"  # what a stage that says something leaves
 VERSION = "0.1.0"
 
 
-def _mixed(name, model, weights="equal"):
-    """Recipe of a generator that mixes: ``model`` names what encodes and decodes."""
+def _mixed(name, of):
+    """Recipe of the generator ``name`` that mixes as ``of``, a Mix, says."""
 
     def recipe(study, n):
-        k = study.settings.mixed_records
-        mixed = generate.mix(study.mixer(model), study.training, n, k, weights, seed=study.seed)
-        return mixed if name == model else mixed.with_columns(source=name)
+        k, mixer = study.settings.mixed_records, study.mixer(of.model)
+        mixer = mixer if of.told is None else mixer.told(of.told(mixer.stations))
+        mixed = generate.mix(mixer, study.training, n, k, of.weights, seed=study.seed)
+        return mixed if name == of.model else mixed.with_columns(source=name)
 
     return recipe
 
@@ -58,14 +80,15 @@ def _by_law(kind):
 
 
 RECIPES = {  # generator: (study, number a station) -> Records
-    "timesnet": _mixed("timesnet", "timesnet"),
-    "control_average": _mixed("control_average", "control_average"),
+    "timesnet": _mixed("timesnet", Mix("timesnet")),
+    "control_average": _mixed("control_average", Mix("control_average")),
     "cvae": lambda study, n: generate.sample(study.model("cvae"), study.stations, n=n, seed=study.seed),
     "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
+    "control_renoised": lambda study, n: generate.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _mixed(name, *of) for name, of in VARIANTS.items()}
+} | {name: _mixed(name, of) for name, of in VARIANTS.items()}
 RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
 
 
@@ -74,14 +97,24 @@ class Study(Dataset):
 
     profile: name or config.Profile; records: folder of recordings, None for the simulated default; stations: target
     stations (list or comma-separated text, a bare code where it is unique); unit: of files that do not state one;
-    folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``). Raises ValueError for an
-    unknown profile, station or split, and formats.UnreadableRecord for a folder without readable records.
+    folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``); models_of: another Study
+    whose trained models serve here. Raises ValueError for an unknown profile, station or split, and
+    formats.UnreadableRecord for a folder without readable records.
     """
+
+    def __init__(self, *given, models_of=None, **named):
+        super().__init__(*given, **named)
+        self.models_of = models_of
 
     @property
     def models(self):
         """{name: class} of the models that can be trained on these records."""
         return {name: kind for name, kind in MODELS.items() if not self.lacking(*getattr(kind, "needs", ()))}
+
+    @property
+    def judged(self):
+        """JUDGED without models that cannot be trained on these records."""
+        return tuple(name for name in JUDGED if name not in MODELS or name in self.models)
 
     def keep(self, name, build, load, inputs=(), settings=()):
         """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it.
@@ -130,6 +163,8 @@ class Study(Dataset):
         return MODELS[name], own, own.recipe(training) if hasattr(own, "recipe") else training
 
     def _model_stage(self, name):
+        if self.models_of is not None:
+            return self.models_of.stage("model", name)
         kind, own, training = self._model_parts(name)
 
         def build(folder):
@@ -153,13 +188,14 @@ class Study(Dataset):
         def build(folder):
             generate.reconstruct(self.model(name), self.training).save(folder)
 
-        return self._stage(f"reconstructed-{name}", build, inputs=[self.stage("model", name)])
+        inputs = [self.stage("records"), self.stage("model", name)]
+        return self._stage(f"reconstructed-{name}", build, settings=(self._divided,), inputs=inputs)
 
     def _generated_stage(self, name, n):
         if name not in RECIPES:
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
-        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, (name,))[0]
-        inputs = [self.stage("model", source) if source in MODELS else self.stage("records")]
+        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, Mix(name)).model
+        inputs = [self.stage("records")] + ([self.stage("model", source)] if source in MODELS else [])
         inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
         settings = (n, self.settings.mixed_records, self._divided, self.settings.cgm if name in LAWS else None)
@@ -202,6 +238,42 @@ class Study(Dataset):
         rng = np.random.default_rng([self.seed, self.stations.index(own["station"].iloc[0])])
         return own.iloc[rng.permutation(np.arange(n) % len(own))]
 
+    def given(self, name):
+        """N_GIVEN records at the scenario of each held-out recording that has one (in their order), by one of
+        CONDITIONED, or "fresh" truth (simulated default alone)."""
+        return self.stage("given", name).value
+
+    def _given_stage(self, name):
+        def build(folder):
+            held_out = self.held_out.take(scenario_known(self.held_out))
+            rows, s = held_out.table.reindex(columns=SCENARIO).reset_index(drop=True), self.settings
+            if name != "fresh":
+                law = self.model(name) if name in MODELS else LAWS[name](s.cgm, self.background, self.training)
+                generate.sample(law, scenarios=rows, n=N_GIVEN, seed=self.seed).save(folder)
+                return
+            rows = rows.loc[rows.index.repeat(N_GIVEN)]
+            depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
+            of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
+            simulate.fresh(s.simulation, *of, 1003 + 2 * self.seed, self.seed).save(folder)
+
+        if name not in (*CONDITIONED, "fresh"):
+            raise ValueError(f"{name!r} takes no scenario; these do: {', '.join(CONDITIONED)}")
+        inputs = [self.stage("model", name)] if name in MODELS else [self.stage("records")]
+        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
+        settings = (N_GIVEN, self._divided, self.settings.cgm if name in LAWS else self.settings.simulation)
+        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs)
+
+    def features(self, which):
+        """DataFrame of one row a record: station, event and the columns of features.FEATURES; which: see ``some``, or
+        control_shift, which has features alone."""
+        if which == SHIFTED:
+            sides = (self.features(side) for side in ("training", "background"))
+            return features.shifted(*sides, self.stations, self.settings.n_generated, self.seed)
+        measured, sites = self.stage("measured", which).value, self.stage("f0", which).value
+        columns = [name for names in features.FEATURES.values() for name in names]
+        both = pd.concat([measured, sites[list(features.SITE)]], axis=1)
+        return both[["station", "event", *columns]]
+
     def measures(self, which):
         """DataFrame of one row a record: measures.IDENTITY and measures.COLUMNS (natural logarithms); see ``some``."""
         return self.stage("measured", which).value
@@ -210,8 +282,8 @@ class Study(Dataset):
         def make():
             known = with_scenarios(self.some(which).table, self.training.table)
             known = known.reindex(columns=measures.IDENTITY).reset_index(drop=True)
-            values = measures.measures(self.some(which), self.settings.window.before_p_in_s)
-            return pd.concat([known, values], axis=1)
+            how = self.some(which), self.settings.window.before_p_in_s
+            return pd.concat([known, measures.measures(*how), features.wave(*how)], axis=1)
 
         inputs, settings = [self.stage("records"), self.stage_of(which)], (self.settings.window, self._divided)
         return self._stage(f"measured-{which}", _into_csv(make), _from_csv, settings, inputs)
@@ -231,7 +303,9 @@ class Study(Dataset):
     def _f0_stage(self, which):
         def make():
             some = self.some(which)
-            return some.table[["station", "event"]].assign(f0_in_hz=hvsr.hvsr(some, self.settings.hvsr).f0_in_hz)
+            found = hvsr.hvsr(some, self.settings.hvsr)
+            frame = some.table[["station", "event"]].reset_index(drop=True).assign(f0_in_hz=found.f0_in_hz)
+            return pd.concat([frame, features.site(found)], axis=1)
 
         inputs, settings = [self.stage("records"), self.stage_of(which)], (self.settings.hvsr, self._divided)
         return self._stage(f"f0-{which}", _into_csv(make), _from_csv, settings, inputs)

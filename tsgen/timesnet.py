@@ -220,6 +220,11 @@ def parameter_count(settings):
     return (4 + s.n_samples) * d + s.n_blocks * block + 2 * d + 3 * (d + 1)
 
 
+def latent_and_record_size(settings):
+    """How many numbers a record's latent z holds, T d, and the record itself, 3 T: no bottleneck where d exceeds 3."""
+    return settings.n_samples * settings.d_model, settings.n_samples * 3
+
+
 def load_released(checkpoint, top_k=2):
     """TimesNetGen with the weights of a released checkpoint; every size is read from the tensors' shapes.
 

@@ -1,7 +1,7 @@
 """What is asked of generated records, one question a file; none imports another. ``everything`` asks them all."""
 
-from tsgen.evidence import averaging, bias, copying, scenarios, scores, structures
-from tsgen.study import JUDGED
+from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
+from tsgen.study import SHIFTED
 
 
 def everything(study):
@@ -10,16 +10,20 @@ def everything(study):
     scores.stations(study)
     scores.recordings(study)
     scores.gaps(study)
-    for name in JUDGED:
+    for name in study.judged:
         scores.scores(study, name)
     if not study.lacking("held-out recordings"):
-        for name in ("training", *JUDGED):
+        for name in ("training", *study.judged, SHIFTED):
+            distances.distances(study, name)
+        distances.comparisons(study)
+        for name in ("training", *study.judged):
             bias.bias(study, name)
-        for name in (*JUDGED, *(["fresh-single"] if study.kind == "simulated" else [])):
+        for name in (*study.judged, *(["fresh-single"] if study.kind == "simulated" else [])):
             copying.copying(study, name)
         for name in averaging.SWEPT:
             averaging.averaging(study, name)
         structures.every(study)
     if not study.lacking("held-out recordings", "magnitudes"):
+        distances.scenario(study)
         scenarios.scenario(study)
     return study.findings

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsgen import findings, generate, hvsr, metrics
 from tsgen.findings import finding, interval
-from tsgen.study import JUDGED, MODELS
+from tsgen.study import MODELS
 
 N_DRAWS = 400  # of each bootstrap over events: the 5 % point of 400 is good to a fortieth of the interval's width
 PROTOCOLS = {"in_sample": "training", "held_out": "held_out"}  # protocol -> the recordings to compare with
@@ -208,8 +208,10 @@ def station_table(study):
     return wide.astype({"records": int, "held out": int}, errors="ignore")
 
 
-def score_table(study, names=JUDGED):
-    """DataFrame of text by generator: S × S by protocol with chance, 2S × 2S, 3S × 3S; recordings as if generated."""
+def score_table(study, names=None):
+    """DataFrame of text by generator (default: all that are judged): S × S by protocol with chance, 2S × 2S, 3S × 3S;
+    recordings as if generated."""
+    names = study.judged if names is None else names
     rows = pd.concat([recordings(study), *(scores(study, name) for name in names)])
     rows = findings.select(rows, measure="score", statistic=("S × S", "S × S, chance", "2S × 2S", "3S × 3S"))
     table = findings.pivot(rows, "subject", ["statistic", "protocol"])

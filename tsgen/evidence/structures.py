@@ -10,10 +10,11 @@ generated less reference, of natural logarithms.
 import numpy as np
 import pandas as pd
 
-from tsgen import building, findings, generate, hvsr, intensity, needs, oscillator, residuals, simulate
-from tsgen.measures import IDENTITY, NEEDED, SCENARIO
+from tsgen import building, findings, hvsr, intensity, oscillator, residuals
+from tsgen.measures import IDENTITY, NEEDED
+from tsgen.roles import label
+from tsgen.study import CONDITIONED
 
-BY_SCENARIO = ("cgm",)  # of the generators
 GIVEN = {"structure, station": "given the station", "structure": "given magnitude, distance, station"}  # protocols
 PERIODS_IN_S = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0])
 STRENGTH_FACTORS = (2, 4, 6)
@@ -23,7 +24,6 @@ BUILDING = building.ShearFrame()
 LIMITS = {"slight": 0.005, "moderate": 0.01, "severe": 0.02}  # a storey's largest drift: yielding, twice, four times it
 CAPACITIES = tuple(f"capacity_{name}" for name in LIMITS)
 LEVELS = np.geomspace(0.5, 24.0, 12)  # times the acceleration at which the frame yields
-REALISATIONS = 4  # of each held-out scenario
 N_A_STATION = 60  # records at most of what is made for a station alone, and of fresh truth beside it: frames take time
 BOUND = findings.SPREAD_BOUND  # ln 1.15: what good practice lets pass, for medians and for spreads
 N_DRAWS = 400  # of each bootstrap over events
@@ -45,32 +45,28 @@ def keys_of(column):
 
 def protocol(name):
     """Which of GIVEN generator ``name`` is judged by."""
-    return "structure" if name in BY_SCENARIO else "structure, station"
+    return "structure" if name in CONDITIONED else "structure, station"
+
+
+def suite_of(name):
+    """What ``suite`` calls the records of generator ``name``."""
+    return f"given-{name}" if name in CONDITIONED else name
 
 
 def references(study, name):
     """{against: suite} that generator ``name`` is compared with: "fresh" on the simulated default, and "held_out"."""
-    fresh = {"fresh": "fresh_at_scenarios" if name in BY_SCENARIO else "fresh_of_station"}
+    fresh = {"fresh": "given-fresh" if name in CONDITIONED else "fresh-single"}
     return (fresh if study.kind == "simulated" else {}) | {"held_out": "held_out"}
 
 
-def suite(study, name):
-    """Records of a suite: a generator's, "held_out", or a reference's fresh truth. Those by scenario are REALISATIONS
-    at each held-out recording's; what is generated for a station alone has no magnitude and no distance."""
-    if name == "held_out":
-        return study.held_out
-    if name not in (*BY_SCENARIO, "fresh_at_scenarios"):
-        some = study.fresh("single") if name == "fresh_of_station" else study.generated(name)
-        some = some.take(some.table.groupby("station").head(N_A_STATION).index)
-        return some.with_columns(**dict.fromkeys(NEEDED, np.nan))  # the mean of a mix's magnitudes is none
-    known = study.held_out.take(needs.scenario_known(study.held_out))
-    rows = known.table.reindex(columns=SCENARIO).reset_index(drop=True)
-    if name in BY_SCENARIO:
-        return generate.sample(study.model(name), scenarios=rows, n=REALISATIONS, seed=study.seed)
-    rows = rows.loc[rows.index.repeat(REALISATIONS)]
-    depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
-    of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
-    return simulate.fresh(study.settings.simulation, *of, 1003 + 2 * study.seed, study.seed)
+def suite(study, which):
+    """Records by name (``Study.some``); of what is made for a station alone N_A_STATION, without magnitude and
+    distance: the mean of a mix's magnitudes is none."""
+    some = study.some(which)
+    if which == "held_out" or which.startswith("given-"):
+        return some
+    some = some.take(some.table.groupby("station").head(N_A_STATION).index)
+    return some.with_columns(**dict.fromkeys(NEEDED, np.nan))
 
 
 def demands(records):
@@ -94,22 +90,15 @@ def capacities(records):
     return pd.DataFrame(found.mean(axis=1), columns=list(CAPACITIES))
 
 
-def measured(study, name):
+def measured(study, which):
     """DataFrame of IDENTITY, ``demands`` and ``capacities`` of the records of a suite; built once."""
 
     def make():
-        some = suite(study, name)
+        some = suite(study, which)
         identity = some.table.reindex(columns=IDENTITY).reset_index(drop=True)
         return pd.concat([identity, demands(some), capacities(some)], axis=1)
 
-    return study.keep_table(f"structures-measured-{name}", make, _inputs(study, name))
-
-
-def _inputs(study, *suites):
-    """The Stages that suites come from."""
-    stages = {"fresh_of_station": ("fresh", "single"), "fresh_at_scenarios": ("records",)}
-    stages |= {name: ("model", name) for name in BY_SCENARIO}
-    return [study.stage(*stages[name]) if name in stages else study.stage_of(name) for name in ("held_out", *suites)]
+    return study.keep_table(f"structures-measured-{which}", make, [study.stage_of(which)])
 
 
 def structures(study, name):
@@ -117,13 +106,13 @@ def structures(study, name):
     and the farthest of each of POOLED, which may lie 15 % off."""
 
     def build():
-        ours, rows, of = measured(study, name), [], {"protocol": protocol(name)}
+        ours, rows, of = measured(study, suite_of(name)), [], {"protocol": protocol(name)}
         for against, reference in references(study, name).items():
             theirs = measured(study, reference)
-            theirs = theirs.dropna(subset=NEEDED) if name in BY_SCENARIO else theirs
+            theirs = theirs.dropna(subset=NEEDED) if name in CONDITIONED else theirs
             names = [each for each in EVERY if min(np.isfinite(side[each]).sum() for side in (ours, theirs)) > 2]
             left = [ours[names], theirs[names]]
-            if name in BY_SCENARIO:
+            if name in CONDITIONED:
                 left = residuals.given_scenario(names, theirs, ours, theirs)
             compared = findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed)
             rows += findings.tell(name, against, compared, keys_of, **of)
@@ -133,7 +122,8 @@ def structures(study, name):
                 rows += findings.pooled(name, against, compared, columns, measure, *truth, bounds, **of)
         return rows
 
-    return study.keep_findings(f"structures-{name}", build, _inputs(study, name, *references(study, name).values()))
+    inputs = [study.stage_of(which) for which in (suite_of(name), *references(study, name).values())]
+    return study.keep_findings(f"structures-{name}", build, inputs)
 
 
 def every(study):
@@ -157,10 +147,11 @@ def fifteen_percent(study, name, against):
 
 
 def groups(study):
-    """{protocol: suites that are shown together}: the references, then the models."""
+    """{protocol: {suite: role}} of the suites that are shown together: the references, then the models."""
     found = {}
     for name in study.models:
-        found.setdefault(protocol(name), [*references(study, name).values()]).append(name)
+        beside = {which: against for against, which in references(study, name).items()}
+        found.setdefault(protocol(name), beside)[suite_of(name)] = name
     return found
 
 
@@ -169,9 +160,9 @@ def fragility(study):
     Left out: records that reach the limit below the lowest or above the highest of LEVELS."""
     rows = {}
     for limit, column in zip(LIMITS, CAPACITIES, strict=True):
-        for name in dict.fromkeys(name for names in groups(study).values() for name in names):
-            values = measured(study, name)[column]
+        for given, which, name in ((GIVEN[of], *each) for of, some in groups(study).items() for each in some.items()):
+            values = measured(study, which)[column]
             median_in_g = float(np.exp(values.median()) / intensity.G_IN_CM_S2)
             row = {"median_in_g": median_in_g, "ln_std": float(values.std()), "n": int(values.count())}
-            rows[limit, name] = row | {"left_out": int(values.isna().sum())}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["limit", "suite"])
+            rows[limit, given, label(name)] = row | {"left_out": int(values.isna().sum())}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["limit", "", "suite"])

@@ -13,12 +13,15 @@ from tsgen.findings import BOUNDS, select
 from tsgen.measures import PERIODS_IN_S, SPECTRAL
 from tsgen.records import COMPONENTS
 from tsgen.roles import label, role
-from tsgen.study import JUDGED
 
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*", "<", ">")
 LAST_MARK = 3.0  # ln units: what lies beyond would hide the rest
-SHOWN = ("training", *JUDGED)
 AGAINST = {"fresh": "fresh truth, given magnitude and distance", "held_out": "held-out recordings, too few for a bound"}
+
+
+def subjects(study):
+    """Who stands in figures of bias: the recordings first."""
+    return "training", *study.judged
 
 
 @figure(needs=["held-out recordings"])
@@ -54,8 +57,8 @@ def k_sweep(study):
 @figure(needs=["two stations", "held-out recordings"])
 def own_station(study):
     """Similarity of generated f0 with held-out recordings: of the same station, and the mean with the other ones."""
-    drawn, axes = plt.subplots(1, len(JUDGED), figsize=(10.5, 2.9), sharex=True, sharey=True)
-    for ax, name in zip(axes, JUDGED, strict=True):
+    drawn, axes = plt.subplots(1, len(study.judged), figsize=(11.5, 2.9), sharex=True, sharey=True)
+    for ax, name in zip(axes, study.judged, strict=True):
         rows, look = select(scores.scores(study, name), measure="similarity"), role(name)
         own, others = (select(rows, statistic=s).set_index("station")["value"] for s in ("own", "others"))
         ax.hlines(own.index, others, own, color=look.color, linewidth=1)
@@ -73,7 +76,7 @@ def _curves(study, axes, measures, statistics, x, title):
     """Each of the axes has one line a generator over x, "period_in_s" or "frequency"; at the right the legend."""
     against = bias.reference_of(study)
     for ax, measure, statistic in zip(axes, measures, statistics, strict=True):
-        for name in SHOWN:
+        for name in subjects(study):
             if name != "control_other":  # TimesNet-Gen's curves again, under other names
                 rows = select(bias.bias(study, name), against=against, measure=measure, statistic=statistic)
                 rows = rows.assign(frequency=1 / rows["period_in_s"])
@@ -88,10 +91,10 @@ def _curves(study, axes, measures, statistics, x, title):
 @figure(needs=["held-out recordings"])
 def intensity_bias(study):
     """Bias and spread of amplitude, energy and duration with 5 to 95 % intervals; green: what counts as the same."""
-    step, against = 0.8 / len(SHOWN), bias.reference_of(study)
+    step, against = 0.8 / len(subjects(study)), bias.reference_of(study)
     drawn, axes = plt.subplots(1, 2, figsize=(10, 6.2), sharey=True)
     for ax, (statistic, words) in zip(axes, STATISTICS.items(), strict=True):
-        for place, name in enumerate(SHOWN):
+        for place, name in enumerate(subjects(study)):
             rows = select(bias.bias(study, name), against=against, statistic=statistic)
             rows = select(rows, measure=bias.LED).set_index("measure").reindex(bias.LED)
             y = np.arange(len(rows)) - 0.4 + step * (place + 0.5)
@@ -131,12 +134,12 @@ def fourier_bias(study):
 def period_correlation(study):
     """Correlation of ln response-spectrum residuals between periods: the truth's, and each generator's less it."""
     truth = study.measures("fresh-single" if study.kind == "simulated" else "held_out")
-    frames = [truth, *(study.measures(name) for name in SHOWN)]
+    frames = [truth, *(study.measures(name) for name in subjects(study))]
     scaled = residuals.given_scenario(SPECTRAL, *frames[:1], *frames)
     expected, *others = (residuals.interperiod_correlation(frame.to_numpy(float)) for frame in scaled)
     drawn, axes = plt.subplots(2, -(-(len(others) + 1) // 2), figsize=(10.5, 4.8))
     edges = np.append(PERIODS_IN_S, PERIODS_IN_S[-1] * PERIODS_IN_S[1] / PERIODS_IN_S[0])
-    titles = ["fresh truth" if study.kind == "simulated" else "held out", *(label(name) for name in SHOWN)]
+    titles = ["fresh truth" if study.kind == "simulated" else "held out", *(label(name) for name in subjects(study))]
     shown = [expected, *(other - expected for other in others)]
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
@@ -158,7 +161,7 @@ def period_correlation(study):
 @figure(needs=["held-out recordings"])
 def stacks(study):
     """How much of a record is a stack of training records: R² of a non-negative regression, and the closest match."""
-    names = ("held_out", *JUDGED)
+    names = ("held_out", *study.judged)
     drawn, axes = plt.subplots(1, 2, figsize=(9.5, 3.9), sharey=True)
     parts = {"r2": "R² on the station's training records", "largest_correlation": "largest cross-correlation"}
     for place, name in enumerate(names):

@@ -196,14 +196,13 @@ def scenario_map(study):
 SPECTRA = {kind: names for kind, names in structures.KINDS.items() if names != structures.CAPACITIES}
 BUILDING_PERIODS = (0.1, 0.2, 0.5, 1, 2)
 FELT = ("held-out recordings",)  # what the figures of notebook 09 need
-SUITES = {"fresh_of_station": "fresh", "fresh_at_scenarios": "fresh"}  # suite: role, where their names differ
 
 
 def _suites(study):
-    """[(what the suites of a row have in common, {suite: (frame, role)})]"""
+    """[(what the suites of a row are given, [(frame, role)])]"""
     found = []
-    for protocol, names in structures.groups(study).items():
-        frames = {name: (structures.measured(study, name), role(SUITES.get(name, name))) for name in names}
+    for protocol, some in structures.groups(study).items():
+        frames = [(structures.measured(study, which), role(name)) for which, name in some.items()]
         found.append((structures.GIVEN[protocol], frames))
     return found
 
@@ -222,7 +221,7 @@ def structural_demand(study):
     drawn, axes = plt.subplots(len(rows), 4, figsize=(12, 0.8 + 2.9 * len(rows)), sharey="col", squeeze=False)
     for row, (given, frames) in zip(axes, rows, strict=True):
         for ax, (kind, names) in zip(row, SPECTRA.items(), strict=True):
-            for number, (frame, look) in enumerate(frames.values()):
+            for number, (frame, look) in enumerate(frames):
                 low, middle, high = (np.exp(frame[list(names)].quantile(q)) for q in (0.16, 0.5, 0.84))
                 ax.plot(structures.PERIODS_IN_S, middle, label=look.label, **look.line)
                 if not number:  # the reference to judge by
@@ -270,7 +269,7 @@ def fragility_curves(study):
     drawn, axes = plt.subplots(len(rows), len(structures.LIMITS), **size)
     for row, (given, frames) in zip(axes, rows, strict=True):
         for ax, (limit, drift), name in zip(row, structures.LIMITS.items(), structures.CAPACITIES, strict=True):
-            for frame, look in frames.values():
+            for frame, look in frames:
                 values = np.sort(frame[name].dropna())
                 if len(values) < 2:
                     continue

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tsgen.simulate.region import REGIONS
+
 CORRELATION_LENGTH_IN_KM = 10.0
 N_WAVES, N_POINTS = 96, 16  # of a field, and along a path
 ON_THE_WAY = 0.2, 0.9  # share of the way that is neither the source's surroundings nor the site's
 ATTENUATION_LN_SCATTER = 0.6  # of 1/Q at a place
-KAPPA_IN_S = {"site": 0.024, "source": 0.004}  # medians; their means make up the crust's 0.03
 KAPPA_LN_SCATTER = {"site": 0.45, "source": 0.5}  # Van Houtte et al. 2011; source: Purvance and Anderson 2003
 SCATTERING = {"source": 0.0, "path": 1.45, "site": 0.42}  # of ln duration by ln scattering at or along these
 FOCUSING_LN_SCATTER = 0.25  # of a path's amplitude: what no parameter here explains
@@ -50,12 +51,14 @@ def focusing(frequency_in_hz, low, high):
     return np.exp(FOCUSING_LN_SCATTER * (share * low + (1 - share) * high) / np.hypot(share, 1 - share))
 
 
-def terms(attenuation, scattering, source, site, without):
+def terms(attenuation, scattering, source, site, settings):
     """{"loss" of 1/Q, "kappa_in_s", "broadening" of the duration} (n,) of paths between places (n, 2) in km."""
+    without, region = settings.without, REGIONS[settings.region]
     lost, broad = attenuation.between(source, site), scattering.between(source, site)
     loss = np.exp(ATTENUATION_LN_SCATTER * lost["path"]) if "attenuation" not in without else np.ones(len(site))
     scatter = {name: 0.0 if "kappa" in without else value for name, value in KAPPA_LN_SCATTER.items()}
-    kappa = sum(KAPPA_IN_S[name] * np.exp(scatter[name] * lost[name]) for name in KAPPA_IN_S)
+    medians = {"site": region.site_kappa_in_s, "source": region.source_kappa_in_s}
+    kappa = sum(median * np.exp(scatter[name] * lost[name]) for name, median in medians.items())
     broadening = np.exp(sum(SCATTERING[name] * broad[name] for name in SCATTERING))
     return {
         "loss": loss,

@@ -5,10 +5,10 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from tsgen.simulate import site
 from tsgen.simulate.crust import focusing
+from tsgen.simulate.region import REGIONS
 from tsgen.simulate.source import P_VELOCITY_IN_KM_PER_S, VELOCITY, corner_frequency, mechanism, source_spectrum
 
 BEFORE_P_IN_S = 5.0  # what Records.window keeps: it leaves these records in place
-PATH_DURATION = (0, 7, 45, 125, 175), (0, 2.4, 8.4, 10.9, 17.4)  # km, s: Boore and Thompson 2014, active crust
 PARTITION = {"P": (0.3, 0.3, 0.9), "S": (0.707, 0.707, 0.45)}  # E, N, Z: rays arrive steeply
 CODA_SHARE = 0.3  # against the window's peak: gives the D5-95 of Afshari and Stewart 2016 within a third
 CODA_EXPONENT = 0.5  # of broadening: where a path scatters more, more of it is coda
@@ -39,7 +39,7 @@ def waveforms(settings, rows, draws):
         first += count
         noise = rfft(white * envelope(settings, rows, wave, n_fft)[:, None, :], n_fft)
         noise = together(wave, noise, rows, settings.without) * np.reshape(PARTITION[wave], (3, 1)).astype(np.float32)
-        amplitude = radiated(frequency, rows, wave, settings.without)
+        amplitude = radiated(frequency, rows, wave, settings)
         body = body + (rate * amplitude).astype(np.float32)[:, None] * noise  # rate: from the integral to the sum
     crust = site.gain_of_the_crust(frequency, rows["half_space_velocity_in_m_per_s"]).astype(np.float32)[:, None]
     # ground noise, unit density above 3 Hz, in form near Peterson's (1993) new high-noise model
@@ -50,21 +50,26 @@ def waveforms(settings, rows, draws):
     )
     spectrum = (body * crust + ground) * site.response(settings, frequency, rows)
     if "surface waves" not in settings.without:
-        spectrum += (rate * basin_waves(frequency, rows, settings.without) * crust).astype(np.complex64)
+        spectrum += (rate * basin_waves(frequency, rows, settings) * crust).astype(np.complex64)
     ratio = (frequency / LOW_CUT_IN_HZ) ** 4
     return irfft(spectrum * (ratio / np.hypot(1, ratio)).astype(np.float32), n_fft)[..., :n]
 
 
-def radiated(frequency, rows, wave, without):
+def radiated(frequency, rows, wave, settings):
     """(n, f) Fourier amplitude of one wave at the half space, in cm/s."""
     columns = (
         rows["magnitude"] + rows["magnitude_off"],
         *(rows[name] for name in ("stress_drop_in_bar", "distance_in_km")),
     )
-    amplitude = source_spectrum(frequency, *columns, wave, rows["corner_ratio"], rows["loss"], rows["kappa_in_s"])
-    if "focusing" not in without:
+    of = rows["corner_ratio"], rows["loss"], rows["kappa_in_s"], REGIONS[settings.region]
+    amplitude = source_spectrum(frequency, *columns, wave, *of)
+    if "focusing" not in settings.without:
         amplitude = amplitude * focusing(frequency, rows["focused_low"], rows["focused_high"])
-    return amplitude if wave == "P" or "mechanism" in without else amplitude * mechanism(frequency, rows["radiation"])
+    return (
+        amplitude
+        if wave == "P" or "mechanism" in settings.without
+        else amplitude * mechanism(frequency, rows["radiation"])
+    )
 
 
 def together(wave, noise, rows, without):
@@ -93,7 +98,7 @@ def envelope(settings, rows, wave, n_fft):
     corner = corner_frequency(rows["magnitude"].to_numpy(), rows["stress_drop_in_bar"].to_numpy())[:, None]
     broadening = rows["broadening"].to_numpy()[:, None]
     source = 1 / (corner * rows["corner_ratio"].to_numpy()[:, None])
-    length = 2 * (source + broadening * np.interp(distance, *PATH_DURATION))
+    length = 2 * (source + broadening * np.interp(distance, *REGIONS[settings.region].path_duration))
     since, peak = np.maximum(0, np.arange(n_fft) / rate - arrival), 0.2  # of length; down to 5 % at its end
     power = -peak * np.log(0.05) / (1 + peak * (np.log(peak) - 1))
     relative = since / (peak * length)
@@ -103,13 +108,13 @@ def envelope(settings, rows, wave, n_fft):
     return (shape / np.sqrt((shape**2).sum(1, keepdims=True)))[:, : settings.n_samples].astype(np.float32)
 
 
-def basin_waves(frequency, rows, without):
+def basin_waves(frequency, rows, settings):
     """(n, 3, f) complex, cm/s: Rayleigh and Love waves from the basin's edge, set off by S and dispersed on their way,
     which alone decides their phase."""
     distance, depth = (rows[name].to_numpy()[:, None] for name in ("distance_in_km", "depth_in_km"))
     arrival = BEFORE_P_IN_S + distance * (1 / VELOCITY["S"] - 1 / VELOCITY["P"])
     edge = rows["edge_in_km"].to_numpy()[:, None]
-    size = SURFACE_SHARE * np.exp(-depth / EXCITED_IN_KM) * radiated(frequency, rows, "S", without)
+    size = SURFACE_SHARE * np.exp(-depth / EXCITED_IN_KM) * radiated(frequency, rows, "S", settings)
     size = size * np.exp(-((frequency / SURFACE_CORNER_IN_HZ) ** 2))
     waves = {}
     for name, (slow, fast) in PHASE_VELOCITY_IN_KM_PER_S.items():

@@ -56,7 +56,7 @@ def catalogue(settings, seed):
         time = FIRST_ORIGIN_TIME + timedelta(days=7 * i)
         row = {"event": f"SIM.E{i + 1:04d}", "event_number": i, "magnitude": round(magnitude, 1)}
         row |= {"depth_in_km": round(depth, 1), "event_latitude": latitude, "event_longitude": longitude}
-        row |= source.drawn(rng, settings.without)
+        row |= source.drawn(rng, settings)
         rows.append(row | {"time": time + timedelta(seconds=int(rng.integers(86400)))})
     return pd.DataFrame(rows)
 
@@ -106,7 +106,7 @@ def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0
         place = row.station_latitude, row.station_longitude
         latitude, longitude = _destination(*place, epicentral, rng.uniform(0, 2 * np.pi))
         own = {"event": f"SIM.F{seed}-{row.station.split('.')[1]}-{row.event_number + 1:04d}"}
-        own |= {"event_latitude": latitude, "event_longitude": longitude} | source.drawn(rng, settings.without)
+        own |= {"event_latitude": latitude, "event_longitude": longitude} | source.drawn(rng, settings)
         events.append(own | {"time": FIRST_FRESH_TIME + timedelta(minutes=2 * (5000 * row.number + row.event_number))})
     streams = [(FRESH, seed, row.number, row.event_number, 1) for row in rows.itertuples()]
     return _simulate(settings, pd.concat([rows, pd.DataFrame(events)], axis=1), streams, network_seed)
@@ -156,7 +156,7 @@ def _between(settings, rows, network_seed):
     rupture = (rows[name].to_numpy() for name in ("rupture_toward", "rupture_speed", "one_way"))
     ratio = source.directivity(*rupture, azimuth) if "directivity" not in settings.without else np.ones(len(rows))
     between = {"azimuth": azimuth, "radiation": np.hypot(sv, sh), "polarisation": np.arctan2(sh, sv)}
-    return between | {"corner_ratio": ratio} | crust.terms(*fields, *ends, settings.without)
+    return between | {"corner_ratio": ratio} | crust.terms(*fields, *ends, settings)
 
 
 def _in_km(latitude, longitude):

@@ -2,16 +2,15 @@
 
 import numpy as np
 
+from tsgen.simulate.region import ACTIVE, REGIONS
+
 SHEAR_VELOCITY_IN_KM_PER_S, P_VELOCITY_IN_KM_PER_S = 3.5, 6.06
 VELOCITY = {"P": P_VELOCITY_IN_KM_PER_S, "S": SHEAR_VELOCITY_IN_KM_PER_S}
 CRUST_DENSITY = 2.8  # g/cm^3
-QUALITY_AT_1_HZ, QUALITY_EXPONENT = 180.0, 0.45  # Raoof et al. 1999 (California)
-SPREADING_BEND_IN_KM = 40.0  # 1/R to here, 1/sqrt(R) of guided waves beyond
 KAPPA_IN_S, FREE_SURFACE = 0.03, 2.0
 RADIATION = {"P": 0.52, "S": 0.55}  # root mean square over the focal sphere
 P_CORNER_RATIO = 1.5  # the P corner lies above the S corner
 
-MEDIAN_STRESS_DROP_IN_BAR = 150.0
 STRESS_DROP_LN_SCATTER = {"stress": 0.6, "": 0.4}  # between events: 0.5 to 0.9 in ln (Cotton et al. 2013; Oth 2013)
 MAGNITUDE_ERROR = 0.05  # of a catalogue's moment magnitude
 RUPTURE_SPEED = (0.1, 0.4)  # of the shear velocity; of which a share from a half to all runs one way (Boatwright 2007)
@@ -19,16 +18,16 @@ WEAKEST_RADIATION = 0.3  # of the mean: scattering fills the nodes
 ISOTROPIC_ABOVE_IN_HZ = 3.0  # scattering hides the mechanism at higher frequencies (Takemura et al. 2009)
 
 
-def drawn(rng, without):
+def drawn(rng, settings):
     """What an earthquake has beside place and size: a dict of floats. Each draw is taken, switched off or not, so that
     an ablation leaves all others as they are."""
     stress, error, strike, dip, rake, toward, speed, one_way = (
         rng.standard_normal(2).tolist() + rng.uniform(size=6).tolist()
     )
-    scatter = STRESS_DROP_LN_SCATTER["" if "stress" in without else "stress"]
+    scatter = STRESS_DROP_LN_SCATTER["" if "stress" in settings.without else "stress"]
     return {
-        "stress_drop_in_bar": MEDIAN_STRESS_DROP_IN_BAR * np.exp(scatter * stress),
-        "magnitude_off": 0.0 if "magnitude error" in without else MAGNITUDE_ERROR * error,
+        "stress_drop_in_bar": REGIONS[settings.region].stress_drop_in_bar * np.exp(scatter * stress),
+        "magnitude_off": 0.0 if "magnitude error" in settings.without else MAGNITUDE_ERROR * error,
         "strike": 2 * np.pi * strike,
         "dip": np.arccos(1 - 0.9 * dip),  # any plane but the flattest
         "rake": 2 * np.pi * rake,
@@ -81,12 +80,13 @@ def source_spectrum(
     corner_ratio=1.0,
     loss=1.0,
     kappa_in_s=None,
+    region=ACTIVE,
 ):
     """Fourier amplitude of acceleration on the half space's outcrop, cm/s, before partition onto components.
 
     C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free surface /
     (4 pi rho v^3), Boore 2003. The first argument has the shape (frequency,), the others (n,); returns (n, frequency).
-    corner_ratio: of the corner to Brune's; loss: of 1/Q to the crust's.
+    corner_ratio: of the corner to Brune's; loss: of 1/Q to the region's.
     """
     f, velocity = np.asarray(frequency_in_hz, float), VELOCITY[wave]
     columns = (
@@ -102,7 +102,8 @@ def source_spectrum(
     moment = 10 ** (1.5 * magnitude + 16.05)  # dyne cm
     corner = corner_frequency(magnitude, stress_drop) * ratio * (P_CORNER_RATIO if wave == "P" else 1)
     constant = 1e-20 * RADIATION[wave] * FREE_SURFACE / (4 * np.pi * CRUST_DENSITY * velocity**3)
-    spreading = 1 / np.sqrt(distance * np.minimum(distance, SPREADING_BEND_IN_KM))
-    exponent = loss * f ** (1 - QUALITY_EXPONENT) * distance / (QUALITY_AT_1_HZ * velocity) + kappa * f
+    near, beyond = np.minimum(distance, region.spreading_bend_in_km), region.spreading_beyond
+    spreading = 1 / np.sqrt(distance ** (2 * beyond) * near ** (2 - 2 * beyond))
+    exponent = loss * f ** (1 - region.quality_exponent) * distance / (region.quality_at_1_hz * velocity) + kappa * f
     shape = (2 * np.pi * f) ** 2 / (1 + (f / corner) ** 2)
     return constant * moment * spreading * shape * np.exp(-np.pi * exponent)

@@ -1,0 +1,108 @@
+"""How far one set of records lies from another: energy distances of their features, station by station.
+
+The distance (Székely and Rizzo 2013, J. Stat. Plan. Inference 143, 1249) is 0 for one law alone, and a generator that
+draws from the true law has the least expected one (proper: Gneiting and Raftery 2007, J. Am. Stat. Assoc. 102, 359).
+Features are whitened by what scatters within stations, so that a distance is in units of that scatter.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from tsgen import findings, metrics
+from tsgen.findings import Estimate, Sample, interval
+
+N_PERMUTATIONS = 500
+SHRUNK, FREEDOM = 0.1, 100  # share of a covariance's off-diagonal taken away; below so many degrees of freedom, more
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """columns (p) of a frame, and the matrix (p, p) that makes their within-station covariance the identity over p."""
+
+    columns: tuple[str, ...]
+    matrix: np.ndarray
+
+    @classmethod
+    def fit(cls, frame, columns):
+        """From recordings: a frame with station and columns. ValueError with fewer than two records of any station."""
+        known = frame[["station", *columns]].dropna()
+        left = known[list(columns)] - known.groupby("station")[list(columns)].transform("mean")
+        freedom = len(known) - known["station"].nunique()
+        if freedom < 1:
+            raise ValueError("no station has two recordings that show the features: their scatter is unknown")
+        covariance = left.to_numpy().T @ left.to_numpy() / freedom
+        shrunk = 1 - (1 - SHRUNK) * min(1.0, freedom / FREEDOM)
+        covariance = (1 - shrunk) * covariance + shrunk * np.diag(np.diag(covariance))
+        covariance += 1e-12 * np.eye(len(covariance))
+        return cls(tuple(columns), np.linalg.inv(np.linalg.cholesky(covariance)).T / np.sqrt(len(columns)))
+
+    def sample(self, frame):
+        """findings.Sample of whitened features (n, p); a row that does not show them all is left out."""
+        values = frame[list(self.columns)].to_numpy(float) @ self.matrix
+        return Sample.of(values, frame).take(np.isfinite(values).all(axis=1))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distances of all pairs of records of one station, of x then of y, and which rows of x and y they are."""
+
+    station: str
+    between: np.ndarray
+    rows: tuple[np.ndarray, np.ndarray]
+
+    def drawn(self, x_weights, y_weights):
+        """Energy distances (draws,) where the records of x and y count weights (draws, n) and (draws, m) times."""
+        first, second = (w[:, rows] for w, rows in zip((x_weights, y_weights), self.rows, strict=True))
+        apart = [np.zeros_like(each) for each in (first, second)]
+        return metrics.drawn_energy(self.between, np.hstack([first, apart[1]]), np.hstack([apart[0], second]))
+
+
+def pairs(x, y, stations):
+    """[Pairs] of Samples x and y at each of the stations where both have two records or more."""
+    found = []
+    for station in stations:
+        rows = tuple(np.flatnonzero(side.station == station) for side in (x, y))
+        if min(map(len, rows)) > 1:
+            both = np.concatenate([side.values[own] for side, own in zip((x, y), rows, strict=True)])
+            found.append(Pairs(station, cdist(both, both), rows))
+    return found
+
+
+def drawn(found, weights):
+    """Mean over stations (draws,) of the energy distances of ``pairs`` under the weights of x and of y, (draws, …); a
+    station that a draw leaves out is not in its mean."""
+    each = np.array([part.drawn(*weights) for part in found]).reshape(len(found), -1)
+    there = np.isfinite(each)
+    total = np.where(there, each, 0.0).sum(axis=0)
+    return np.divide(total, there.sum(axis=0), np.full(len(total), np.nan), where=there.any(axis=0))
+
+
+def estimate(x, y, stations, n_draws=400, seed=0):
+    """Energy distance of Samples x and y, the mean over stations: an Estimate, its 5 to 95 % by a bootstrap over events
+    jointly over stations. NaN where no station has two records on both sides."""
+    found = pairs(x, y, stations)
+    if not found:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    return interval(drawn(found, findings.event_weights(x, y, n_draws=n_draws, seed=seed)))
+
+
+def of_one_law(x, y, stations, n_draws=N_PERMUTATIONS, seed=0):
+    """What the distance is when x and y are of one law: an Estimate of permutations of the labels, value their mean;
+    one above ``high`` is no chance (at 5 %). Each event keeps its place in the order at every station, so that records
+    of one event change sides together."""
+    found = pairs(x, y, stations)
+    if not found:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    names = np.concatenate([np.char.add(side, s.event.astype(str)) for side, s in (("x", x), ("y", y))])
+    code = np.unique(names, return_inverse=True)[1]
+    order = np.random.default_rng(seed).random((n_draws, code.max() + 1))[:, code]  # (draws, n + m)
+    values = []
+    for part in found:
+        first, second = part.rows
+        keys = order[:, np.concatenate([first, len(x.values) + second])]
+        as_y = keys.argsort(axis=1).argsort(axis=1) < len(second)
+        values.append(metrics.drawn_energy(part.between, ~as_y, as_y))
+    null = np.mean(values, axis=0)
+    return interval(null, null.mean())

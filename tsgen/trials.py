@@ -1,0 +1,68 @@
+"""How the settings of the models were chosen: twelve trials each, one thing changed at a time, ranked by the judge."""
+
+import pandas as pd
+
+from tsgen import findings
+from tsgen.evidence import bias, distances
+from tsgen.findings import finding
+
+TRIAL_NETWORK = 20  # seed of a simulated network that nothing else uses
+TRIALS = {  # model: {trial: (part of the settings, fields changed)}
+    "timesnet": {
+        "as chosen": ("training", {}), "raw loss": ("training", {"loss": "raw"}),
+        "released form": ("training", {"form": "released"}), "rate 1e-3": ("training", {"learning_rate_phase_0": 1e-3}),
+        "rate 3e-3 in phase 1": ("training", {"learning_rate_phase_1": 3e-3}),
+        "4 and 8 epochs": ("training", {"epochs_phase_0": 4, "epochs_phase_1": 8}),
+        "12 and 8 epochs": ("training", {"epochs_phase_0": 12, "epochs_phase_1": 8}),
+        "batch 16": ("training", {"batch_size": 16}), "no dropout": ("timesnet", {"dropout": 0.0}),
+        "three periods": ("timesnet", {"top_k": 3}), "one block": ("timesnet", {"n_blocks": 1}),
+        "half as wide": ("timesnet", {"d_model": 8, "d_ff": 16}),
+    },
+    "cvae": {
+        "as chosen": ("cvae", {}), "n_fft 128": ("cvae", {"n_fft": 128, "hop": 64}),
+        "n_fft 512": ("cvae", {"n_fft": 512, "hop": 256}), "beta 0.05": ("cvae", {"beta": 0.05}),
+        "beta 0.0005": ("cvae", {"beta": 0.0005}), "latent 32": ("cvae", {"latent": 32}),
+        "latent 128": ("cvae", {"latent": 128}), "half the epochs": ("cvae", {"epochs": (12, 8)}),
+        "twice the epochs": ("cvae", {"epochs": (48, 32)}), "rates 3e-3": ("cvae", {"learning_rates": (3e-3, 3e-3)}),
+        "phase weight 0.5": ("cvae", {"phase_weight": 0.5}), "half as wide": ("cvae", {"channels": (16, 32, 64)}),
+    },
+    "cgm": {
+        "as chosen": ("cgm", {}), "half the epochs": ("cgm", {"epochs": (15, 20)}),
+        "twice the epochs": ("cgm", {"epochs": (60, 80)}),
+        "rates 3e-3, 1e-3": ("cgm", {"learning_rates": (3e-3, 1e-3)}),
+        "no latent of the record": ("cgm", {"record_latent": 0}),
+        "record's latent uncorrelated": ("cgm", {"record_prior": "diagonal"}),
+        "record's divergence at weight 1": ("cgm", {"record_beta": 1.0}), "no linear path": ("cgm", {"linear": False}),
+        "level not corrected": ("cgm", {"corrected": False}), "no learned spread": ("cgm", {"residual": "none"}),
+        "no clock": ("cgm", {"clock": 0}), "phase 1 with the background": ("cgm", {"keeps_background": True}),
+    },
+}  # fmt: skip
+
+
+def trials_of(model):
+    """The experiment that tries the settings of a model."""
+
+    def trials(variants):
+        """A model's settings, twelve trials: five background stations play targets (another network than the
+        notebooks', seed 20), energy distances to fresh truth there (recorded stations: to their held-out records), and
+        the trials' mean rank over the distances. Chosen by that alone."""
+        stations, seed = variants.players(), 0 if variants.records else TRIAL_NETWORK
+        truth = variants.study("truth", seed=seed, stations=stations)
+        against = bias.reference_of(truth)
+        known, y = distances.whitenings(truth), truth.features("fresh-single" if against == "fresh" else against)
+        values = {}
+        for number, (trial, (part, changed)) in enumerate(TRIALS[model].items()):
+            study, rows = variants.changed(f"{model}-{number}", part, changed, seed, stations), []
+            for measure, whitening in known.items():
+                sides = whitening.sample(study.features(model)), whitening.sample(y)
+                own = findings.table(distances.told(model, measure, *sides, stations, study.seed, against))
+                rows.append(findings.select(own, station="", statistic=distances.DISTANCE))
+                values[measure, trial] = rows[-1]["value"].iloc[0]
+            yield {"set": trial}, *rows
+        ranks = pd.Series(values).unstack().rank(axis=1).mean()  # by trial, over measures
+        for trial in TRIALS[model]:
+            row = finding(model, against, "rank", "mean over distances", ranks[trial], len(known))
+            yield {"set": trial}, findings.table([row])
+
+    trials.__name__ = f"{model}_trials"
+    return trials
