@@ -42,7 +42,7 @@ def judged(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "sample", generator.sample)
         patch.setattr(Study, "model", lambda self, name: None)
-        return scenarios.scenario(run), structures.structures(run), run
+        return scenarios.scenario(run), structures.structures(run, "cgm"), run
 
 
 @pytest.mark.slow
@@ -73,11 +73,40 @@ def test_structures_feel_the_planted_factor_where_it_can_be_felt(judged):
     ratio = one(fresh, measure="inelastic ratio, R = 4", period_in_s=1.0)
     assert ratio["value"] == pytest.approx(0, abs=0.1)  # a ratio does not see the factor
     assert one(fresh, measure="capacity, moderate")["value"] == pytest.approx(0, abs=0.1)
-    table = structures.fifteen_percent(run, "fresh")
+    table = structures.fifteen_percent(run, "cgm", "fresh")
     assert table.loc[("elastic spectra", "median"), "within by value"] == 0
     assert table.loc[("inelastic ratio, R = 4", "median"), "within by value"] >= 7
     whole = one(felt, against="fresh", measure="structural response", statistic="median, farthest, beyond truth's")
     assert whole["value"] > -0.15 and set(felt["protocol"]) == {"structure"}
+
+
+@pytest.mark.slow
+def test_what_is_made_for_a_station_is_judged_without_a_scenario(study, monkeypatch):
+    """True motion with wrong magnitudes is felt as true motion; where half of its scatter is taken away, elastic
+    spectra show it, and what is measured on scaled records does not."""
+    mixes = study.generated("timesnet").table
+    assert mixes["magnitude"].notna().all()  # means of five, which are no scenario
+    assert structures.suite(study, "timesnet").table[["magnitude", "distance_in_km"]].isna().all(axis=None)
+    run = Study(replace(study.settings, n_fresh=4 * structures.N_A_STATION), folder=study.folder.with_name("felt"))
+    fresh = run.fresh("single")
+    true = fresh.take(fresh.table.groupby("station").tail(structures.N_A_STATION).index)
+    true = true.with_columns(magnitude=9.0, distance_in_km=1.0, event="g" + true.table["event"])
+    ln_pga = np.log(np.abs(true.waveforms).max(axis=(1, 2)))
+    half = np.exp((ln_pga.mean() - ln_pga) / 2).astype(np.float32)[:, None, None]
+    alike = Records(half * true.waveforms, true.sampling_rate_in_hz, true.table)
+    made = {"control_bootstrap": true, "control_average": alike}
+    monkeypatch.setattr(Study, "generated", lambda self, name: made[name])
+    felt = {name: select(structures.structures(run, name), against="fresh") for name in made}
+    statistics = [f"{name}, farthest, beyond truth's" for name in findings.BOUNDS]
+    for part in structures.POOLED:
+        rows = select(felt["control_bootstrap"], measure=part, statistic=tuple(statistics))
+        assert len(rows) == 2 and (rows["low"] < 0).all()  # not told from truth
+    spreads = [select(felt[name], measure="psa", statistic="spread") for name in made]
+    assert len(spreads[0]) == 8 and (spreads[1]["high"] < -structures.BOUND).all()
+    beyond = one(felt["control_average"], measure="elastic spectra", statistic=statistics[1])
+    assert beyond["low"] > 0
+    scaled = [select(felt[name], measure="response after yielding")["value"].to_numpy() for name in made]
+    np.testing.assert_allclose(*scaled, rtol=1e-3)
 
 
 def test_scenarios_are_those_of_training_records_and_unseen_stations_are_unseen(study):
@@ -106,7 +135,7 @@ def test_onsets_are_found_where_they_were_planted(study):
 
 
 def test_a_run_says_all_there_is_to_say_of_scenarios(study, smoke_findings):
-    found = smoke_findings[smoke_findings["protocol"] != "structure"]
+    found = smoke_findings[~smoke_findings["protocol"].str.startswith("structure")]
     cgm = select(found, subject="cgm")
     protocols = {"scenario", "unseen", "inside training", "beyond training"}
     assert protocols == set(cgm["protocol"]) and {"fresh", "held_out", "planted"} == set(cgm["against"])
@@ -115,11 +144,12 @@ def test_a_run_says_all_there_is_to_say_of_scenarios(study, smoke_findings):
     assert len(select(found, subject="training", protocol="scenario", measure="pga", station="")) == 4
     beyond = select(cgm, measure="pga", protocol="beyond training")["set"].tolist()
     assert {"magnitude 7", "magnitude 7.5"} <= set(beyond)
-    felt = select(smoke_findings, protocol="structure")
-    assert {"fresh", "held_out"} == set(felt["against"]) and {"cgm"} == set(felt["subject"])
+    for protocol, subjects in (("structure", {"cgm"}), ("structure, station", {"timesnet", "cvae"})):
+        felt = select(smoke_findings, protocol=protocol)
+        assert {"fresh", "held_out"} == set(felt["against"]) and subjects == set(felt["subject"])
     assert set(felt["statistic"]) >= {"median", "spread", "spread, farthest, beyond truth's"}
     assert len(scenarios.sites(study)) == scenarios.GRID_POINTS**2
-    assert len(structures.fragility(study)) == 3 * 3 and scenarios.bins(study, "pga")[0].shape == (4, 4)
+    assert len(structures.fragility(study)) == 3 * 7 and scenarios.bins(study, "pga")[0].shape == (4, 4)
 
 
 @pytest.mark.slow
@@ -132,9 +162,9 @@ def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
     run = Study("smoke", folder, stations="TK.0000,TK.0001", folder=tmp_path / "run")
     assert not run.lacking("magnitudes")
     with few_draws():
-        found, felt = scenarios.scenario(run), structures.structures(run)
+        found, felt = scenarios.scenario(run), structures.every(run)
     assert set(found["against"]) == set(felt["against"]) == {"held_out"}
-    assert set(found["subject"]) == {"cgm"} and len(felt)
+    assert set(found["subject"]) == {"cgm"} and set(felt["subject"]) == {"timesnet", "cvae", "cgm"}
     assert np.isfinite(run.generated("cgm").table["magnitude"]).all()
     assert len(findings.table(run.results["findings"])) == len(found) + len(felt)
 

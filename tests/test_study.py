@@ -118,11 +118,14 @@ def test_a_changed_setting_builds_anew_what_uses_it_and_nothing_else(study, chan
 EVIDENCE = {
     # module: (stages of findings that an edit leaves standing, stages that it does not)
     "hvsr": ({"model-timesnet", "generated-timesnet", "copying-timesnet"}, {"f0-timesnet", "scores-timesnet"}),
-    "evidence.structures": ({"scenario", "bias-cvae", "scores-cvae"}, {"structures", "structures-measured"}),
+    "evidence.structures": (
+        {"scenario", "bias-cvae", "scores-cvae"},
+        {"structures-cgm", "structures-measured-given-cgm"},
+    ),
     "evidence.copying": ({"scores-timesnet", "bias-timesnet"}, {"copying-cvae", "memory-held_out"}),
     "metrics": ({"bias-timesnet", "f0-timesnet", "copying-timesnet"}, {"scores-cvae", "scores-gaps"}),
     "timesnet": ({"scores-cvae", "bias-cvae", "model-cvae"}, {"bias-timesnet", "scores-timesnet", "scores-gaps"}),
-    "study": ({"scores-timesnet", "structures", "model-cgm"}, set()),
+    "study": ({"scores-timesnet", "structures-cgm", "model-cgm"}, set()),
 }
 
 
@@ -135,7 +138,7 @@ def test_findings_of_a_stale_stage_are_not_in_the_results(study, smoke_findings,
     assert stays <= standing <= before and goes <= before and not goes & standing
     rows = findings.table(study.results["findings"])
     said = {
-        "structures": {"protocol": "structure"},
+        "structures-cgm": {"protocol": "structure"},
         "scores-timesnet": {"subject": "timesnet", "measure": "score", "statistic": "S × S, chance"},
         "copying-cvae": {"subject": "cvae", "measure": "r2"},
         "scores-cvae": {"subject": "cvae", "measure": "score", "statistic": "3S × 3S"},

@@ -84,7 +84,7 @@ def networks(variants):
     for seed in range(1, N_NETWORKS + 1):
         study = variants.study(seed, seed=seed)
         rows = [distances.comparisons(study), distances.scenario(study), scores.recordings(study), brief(study)]
-        felt = findings.select(structures.structures(study), against=bias.reference_of(study))
+        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
         rows.append(felt[felt["statistic"].str.contains("farthest")])
         yield {"network": seed}, *rows, *_judged(study, ("training", *study.judged, SHIFTED))
 

@@ -23,8 +23,8 @@ def everything(study):
             copying.copying(study, name)
         for name in averaging.SWEPT:
             averaging.averaging(study, name)
+        structures.every(study)
     if not study.lacking("held-out recordings", "magnitudes"):
         distances.scenario(study)
         scenarios.scenario(study)
-        structures.structures(study)
     return study.findings

@@ -1,17 +1,21 @@
-"""What a structure feels under recorded, generated and true motion of the same scenarios (notebook 09).
+"""What a structure feels under recorded, generated and true motion (notebook 09).
 
-The suites: held-out recordings; CGM-GM's records at the held-out recordings' scenarios; on the simulated default also
-fresh truth at the same scenarios, enough of it to judge by. Differences are generated less reference, of natural
-logarithms given magnitude, distance and station.
+CGM-GM takes a magnitude and a distance: its records at the held-out recordings' scenarios are compared with these, and
+on the simulated default with fresh truth at the same scenarios, given magnitude, distance and station. A mix, or a
+record of the VAE, has no scenario and is never given one: it is compared as what its station may feel, given the
+station alone, with held-out recordings and with fresh truth at the training records' scenarios. Differences are
+generated less reference, of natural logarithms.
 """
 
 import numpy as np
 import pandas as pd
 
-from tsgen import building, findings, generate, hvsr, intensity, oscillator, residuals, simulate
-from tsgen.measures import IDENTITY, NEEDED, SCENARIO
+from tsgen import building, findings, hvsr, intensity, oscillator, residuals
+from tsgen.measures import IDENTITY, NEEDED
+from tsgen.roles import label
+from tsgen.study import CONDITIONED
 
-GENERATOR = "cgm"
+GIVEN = {"structure, station": "given the station", "structure": "given magnitude, distance, station"}  # protocols
 PERIODS_IN_S = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0])
 STRENGTH_FACTORS = (2, 4, 6)
 ELASTIC = tuple(f"sa_{period:g}" for period in PERIODS_IN_S)
@@ -20,12 +24,14 @@ BUILDING = building.ShearFrame()
 LIMITS = {"slight": 0.005, "moderate": 0.01, "severe": 0.02}  # a storey's largest drift: yielding, twice, four times it
 CAPACITIES = tuple(f"capacity_{name}" for name in LIMITS)
 LEVELS = np.geomspace(0.5, 24.0, 12)  # times the acceleration at which the frame yields
-REALISATIONS = 4  # of each held-out scenario
+N_A_STATION = 60  # records at most of what is made for a station alone, and of fresh truth beside it: frames take time
 BOUND = findings.SPREAD_BOUND  # ln 1.15: what good practice lets pass, for medians and for spreads
 N_DRAWS = 400  # of each bootstrap over events
 KINDS = {"elastic spectra": ELASTIC, "frame's capacity": CAPACITIES} | {
     f"inelastic ratio, R = {factor}": RATIOS[8 * i : 8 * (i + 1)] for i, factor in enumerate(STRENGTH_FACTORS)
 }
+EVERY = (*ELASTIC, *CAPACITIES, *RATIOS)
+POOLED = {"structural response": EVERY, "elastic spectra": ELASTIC, "response after yielding": (*CAPACITIES, *RATIOS)}
 
 
 def keys_of(column):
@@ -37,19 +43,30 @@ def keys_of(column):
     return {"measure": measure, "period_in_s": float(last)}
 
 
-def suites(study):
-    """{name: Records} of "held_out" (those with magnitude and distance), "generated" and, where simulated, "fresh"."""
-    table = study.held_out.table.reindex(columns=NEEDED)
-    held_out = study.held_out.take(table.notna().all(axis=1).to_numpy())
-    rows = held_out.table.reindex(columns=SCENARIO).reset_index(drop=True)
-    made = generate.sample(study.model(GENERATOR), scenarios=rows, n=REALISATIONS, seed=study.seed)
-    some = {"held_out": held_out, "generated": made}
-    if study.kind == "simulated":
-        rows = rows.loc[rows.index.repeat(REALISATIONS)]
-        depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
-        of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
-        some["fresh"] = simulate.fresh(study.settings.simulation, *of, 1003 + 2 * study.seed, study.seed)
-    return some
+def protocol(name):
+    """Which of GIVEN generator ``name`` is judged by."""
+    return "structure" if name in CONDITIONED else "structure, station"
+
+
+def suite_of(name):
+    """What ``suite`` calls the records of generator ``name``."""
+    return f"given-{name}" if name in CONDITIONED else name
+
+
+def references(study, name):
+    """{against: suite} that generator ``name`` is compared with: "fresh" on the simulated default, and "held_out"."""
+    fresh = {"fresh": "given-fresh" if name in CONDITIONED else "fresh-single"}
+    return (fresh if study.kind == "simulated" else {}) | {"held_out": "held_out"}
+
+
+def suite(study, which):
+    """Records by name (``Study.some``); of what is made for a station alone N_A_STATION, without magnitude and
+    distance: the mean of a mix's magnitudes is none."""
+    some = study.some(which)
+    if which == "held_out" or which.startswith("given-"):
+        return some
+    some = some.take(some.table.groupby("station").head(N_A_STATION).index)
+    return some.with_columns(**dict.fromkeys(NEEDED, np.nan))
 
 
 def demands(records):
@@ -73,45 +90,50 @@ def capacities(records):
     return pd.DataFrame(found.mean(axis=1), columns=list(CAPACITIES))
 
 
-def measured(study):
-    """{suite: DataFrame} of IDENTITY, ``demands`` and ``capacities``; built once."""
+def measured(study, which):
+    """DataFrame of IDENTITY, ``demands`` and ``capacities`` of the records of a suite; built once."""
 
-    def build(folder):
-        for name, some in suites(study).items():
-            identity = some.table.reindex(columns=IDENTITY).reset_index(drop=True)
-            pd.concat([identity, demands(some), capacities(some)], axis=1).to_csv(folder / f"{name}.csv", index=False)
+    def make():
+        some = suite(study, which)
+        identity = some.table.reindex(columns=IDENTITY).reset_index(drop=True)
+        return pd.concat([identity, demands(some), capacities(some)], axis=1)
 
-    def load(folder):
-        paths = sorted(folder.glob("*.csv"))
-        return {path.stem: pd.read_csv(path, dtype={"station": str, "event": str}) for path in paths}
-
-    inputs = [study.stage("records"), study.stage("model", GENERATOR)]
-    return study.keep("structures-measured", build, load, inputs)
+    return study.keep_table(f"structures-measured-{which}", make, [study.stage_of(which)])
 
 
-def structures(study):
-    """Findings (protocol "structure"): medians and spreads of every measure against fresh truth and held-out
-    recordings, and the farthest of them, which may lie 15 % off."""
+def structures(study, name):
+    """Findings (``protocol``) on generator ``name``: median and spread of each measure against each of ``references``,
+    and the farthest of each of POOLED, which may lie 15 % off."""
 
     def build():
-        frames, rows, every = measured(study), [], [name for names in KINDS.values() for name in names]
-        for against in (name for name in ("fresh", "held_out") if name in frames):
-            ours, theirs = frames["generated"], frames[against]
-            names = [name for name in every if min(np.isfinite(side[name]).sum() for side in (ours, theirs)) > 2]
-            left = residuals.given_scenario(names, theirs, ours, theirs)
+        ours, rows, of = measured(study, suite_of(name)), [], {"protocol": protocol(name)}
+        for against, reference in references(study, name).items():
+            theirs = measured(study, reference)
+            theirs = theirs.dropna(subset=NEEDED) if name in CONDITIONED else theirs
+            names = [each for each in EVERY if min(np.isfinite(side[each]).sum() for side in (ours, theirs)) > 2]
+            left = [ours[names], theirs[names]]
+            if name in CONDITIONED:
+                left = residuals.given_scenario(names, theirs, ours, theirs)
             compared = findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed)
-            what, of = (GENERATOR, against, compared), {"protocol": "structure"}
-            pooled = names, "structural response", left[1], theirs, study.seed, dict.fromkeys(findings.BOUNDS, BOUND)
-            rows += findings.tell(*what, keys_of, **of) + findings.pooled(*what, *pooled, **of)
+            rows += findings.tell(name, against, compared, keys_of, **of)
+            truth, bounds = (left[1], theirs, study.seed), dict.fromkeys(findings.BOUNDS, BOUND)
+            for measure, columns in POOLED.items():
+                columns = [each for each in columns if each in names]
+                rows += findings.pooled(name, against, compared, columns, measure, *truth, bounds, **of)
         return rows
 
-    inputs = [study.stage("records"), study.stage("model", GENERATOR)]
-    return study.keep_findings("structures", build, inputs)
+    inputs = [study.stage_of(which) for which in (suite_of(name), *references(study, name).values())]
+    return study.keep_findings(f"structures-{name}", build, inputs)
 
 
-def fifteen_percent(study, against):
+def every(study):
+    """Table of ``structures`` of every model that can be trained on these records."""
+    return pd.concat([structures(study, name) for name in study.models], ignore_index=True)
+
+
+def fifteen_percent(study, name, against):
     """DataFrame by kind of measure and statistic: how many are within 15 % by value, and with their whole interval."""
-    whole = findings.select(structures(study), against=against)
+    whole = findings.select(structures(study, name), against=against)
     rows = {}
     for kind, names in KINDS.items():
         measures = {keys_of(name)["measure"] for name in names}
@@ -124,13 +146,23 @@ def fifteen_percent(study, against):
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["measure", "statistic"])
 
 
+def groups(study):
+    """{protocol: {suite: role}} of the suites that are shown together: the references, then the models."""
+    found = {}
+    for name in study.models:
+        beside = {which: against for against, which in references(study, name).items()}
+        found.setdefault(protocol(name), beside)[suite_of(name)] = name
+    return found
+
+
 def fragility(study):
     """DataFrame by limit and suite: median capacity (PSA in g), ln standard deviation, records, and those left out.
     Left out: records that reach the limit below the lowest or above the highest of LEVELS."""
     rows = {}
-    for limit, name in zip(LIMITS, CAPACITIES, strict=True):
-        for suite, table in measured(study).items():
-            values = table[name].dropna()
-            row = {"median_in_g": float(np.exp(values.median()) / intensity.G_IN_CM_S2), "ln_std": float(values.std())}
-            rows[limit, suite] = row | {"n": len(values), "left_out": int(table[name].isna().sum())}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["limit", "suite"])
+    for limit, column in zip(LIMITS, CAPACITIES, strict=True):
+        for given, which, name in ((GIVEN[of], *each) for of, some in groups(study).items() for each in some.items()):
+            values = measured(study, which)[column]
+            median_in_g = float(np.exp(values.median()) / intensity.G_IN_CM_S2)
+            row = {"median_in_g": median_in_g, "ln_std": float(values.std()), "n": int(values.count())}
+            rows[limit, given, label(name)] = row | {"left_out": int(values.isna().sum())}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["limit", "", "suite"])

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import norm
 
 from tsgen import residuals
-from tsgen.evidence import scenarios, structures
+from tsgen.evidence import bias, scenarios, structures
 from tsgen.figures import style
 from tsgen.figures.style import figure, finish
 from tsgen.findings import BOUNDS, select
@@ -15,7 +15,7 @@ from tsgen.intensity import G_IN_CM_S2
 from tsgen.measures import PERIODS_IN_S, SPECTRAL
 from tsgen.roles import role
 
-NEEDS = ("magnitudes", "held-out recordings")  # of every figure here
+NEEDS = ("magnitudes", "held-out recordings")  # of every figure of a scenario
 # label: columns whose mean is shown, and the period of the ground-motion models
 SHOWN = {"PGA (cm/s²)": (["pga"], 0.0), "PSA at 1 s (cm/s²)": ([SPECTRAL[14]], float(PERIODS_IN_S[14]))}
 SHOWN["Fourier amplitude at 5.7 Hz (cm/s)"] = (["fourier_e_5.66", "fourier_n_5.66"], None)
@@ -193,74 +193,96 @@ def scenario_map(study):
     return finish(drawn, study, "M 6.5 at 10 km depth below the star, amplitude in cm/s")
 
 
-SUITES = {"held_out": "held_out", "fresh": "fresh", "generated": "cgm"}
 SPECTRA = {kind: names for kind, names in structures.KINDS.items() if names != structures.CAPACITIES}
 BUILDING_PERIODS = (0.1, 0.2, 0.5, 1, 2)
+FELT = ("held-out recordings",)  # what the figures of notebook 09 need
 
 
 def _suites(study):
-    found = structures.measured(study)
-    return {name: (found[name], role(of)) for name, of in SUITES.items() if name in found}
+    """[(what the suites of a row are given, [(frame, role)])]"""
+    found = []
+    for protocol, some in structures.groups(study).items():
+        frames = [(structures.measured(study, which), role(name)) for which, name in some.items()]
+        found.append((structures.GIVEN[protocol], frames))
+    return found
 
 
-@figure(needs=NEEDS)
+def _legend(drawn, axes):
+    """One legend of all rows' lines, each role once."""
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+
+
+@figure(needs=FELT)
 def structural_demand(study):
-    """Elastic spectra and inelastic displacement ratios of each suite: medians, and 16 to 84 % of the generated."""
-    drawn, axes = plt.subplots(1, 4, figsize=(12, 3.5))
-    for ax, (kind, names) in zip(axes, SPECTRA.items(), strict=True):
-        for name, (frame, look) in _suites(study).items():
-            low, middle, high = (np.exp(frame[list(names)].quantile(q)) for q in (0.16, 0.5, 0.84))
-            ax.plot(structures.PERIODS_IN_S, middle, label=look.label, **look.line)
-            if name == "generated":
-                ax.fill_between(structures.PERIODS_IN_S, low, high, color=look.color, alpha=0.15, linewidth=0)
-        style.period_axis(ax, BUILDING_PERIODS)
-        ax.set(yscale="log", ylabel="PSA (cm/s²)")
-        if names is not structures.ELASTIC:
-            ax.axhline(1, color="black", linewidth=0.6)
-            low, high = ax.get_ylim()
-            style.plain_ticks(ax.yaxis, [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
-            ax.set_ylabel(kind.replace("inelastic ratio", "inelastic / elastic displacement"))
-    return finish(drawn, study, "scenarios of the held-out recordings; band: 16 to 84 % of the generated", axes[0])
+    """Elastic spectra and inelastic displacement ratios of each suite: medians, and in grey 16 to 84 % of the
+    reference. Above what is made for a station alone, below what is made for the scenarios of held-out recordings."""
+    rows = _suites(study)
+    drawn, axes = plt.subplots(len(rows), 4, figsize=(12, 0.8 + 2.9 * len(rows)), sharey="col", squeeze=False)
+    for row, (given, frames) in zip(axes, rows, strict=True):
+        for ax, (kind, names) in zip(row, SPECTRA.items(), strict=True):
+            for number, (frame, look) in enumerate(frames):
+                low, middle, high = (np.exp(frame[list(names)].quantile(q)) for q in (0.16, 0.5, 0.84))
+                ax.plot(structures.PERIODS_IN_S, middle, label=look.label, **look.line)
+                if not number:  # the reference to judge by
+                    ax.fill_between(structures.PERIODS_IN_S, low, high, color=look.color, alpha=0.12, linewidth=0)
+            style.period_axis(ax, BUILDING_PERIODS)
+            ax.set(yscale="log", ylabel="PSA (cm/s²)")
+            if names is not structures.ELASTIC:
+                ax.axhline(1, color="black", linewidth=0.6)
+                low, high = ax.get_ylim()
+                style.plain_ticks(ax.yaxis, [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
+                ax.set_ylabel(kind.replace("inelastic ratio", "inelastic / elastic displacement"))
+        row[0].set_title(given, loc="left")
+    _legend(drawn, axes[:, 0])
+    return finish(drawn, study, "what oscillators feel")
 
 
-@figure(needs=NEEDS)
+@figure(needs=FELT)
 def structural_bias(study):
     """Generated less reference, medians and spreads with 5 to 95 %, by period; green: the 15 % of good practice."""
-    found = structures.structures(study)
-    looks = {"held_out": ("held_out", "held-out recordings"), "fresh": ("cgm", "fresh truth")}
-    drawn, axes = plt.subplots(2, 4, figsize=(12, 5.4), sharex=True, sharey="row")
+    found, against = structures.every(study), bias.reference_of(study)
+    drawn, axes = plt.subplots(2, 4, figsize=(12, 5.6), sharex=True, sharey="row")
     for row, (statistic, words) in zip(axes, style.STATISTICS.items(), strict=True):
         for ax, (kind, names) in zip(row, SPECTRA.items(), strict=True):
-            part = select(found, measure=structures.keys_of(names[0])["measure"], statistic=statistic)
-            for against, (name, reference) in looks.items():
-                rows = select(part, against=against)
-                style.draw_findings(ax, rows, "period_in_s", role(name), f"against {reference}")
+            measure = structures.keys_of(names[0])["measure"]
+            for name in study.models:
+                rows = select(found, subject=name, against=against, measure=measure, statistic=statistic)
+                given = structures.GIVEN[structures.protocol(name)]
+                style.draw_findings(ax, rows, "period_in_s", role(name), f"{role(name).label}, {given}")
             style.no_difference(ax, structures.BOUND)
             if statistic == "median":
                 ax.set_title(kind.replace("elastic spectra", "elastic PSA"))
         row[0].set_ylabel(words.replace(" of standard deviations", ""))
     for ax in axes[1]:
         style.period_axis(ax, BUILDING_PERIODS)
-    return finish(drawn, study, "given magnitude, distance and station", axes[0, 0])
+    reference = "fresh truth" if against == "fresh" else "held-out recordings"
+    return finish(drawn, study, f"against {reference}", axes[0, 0])
 
 
-@figure(needs=NEEDS)
+@figure(needs=FELT)
 def fragility_curves(study):
     """Probability that the frame's largest drift exceeds each limit, by PSA at its period: lognormal fit (lines) and
     every few records (dots)."""
-    drawn, axes = plt.subplots(1, len(structures.LIMITS), figsize=(11, 3.8), sharey=True)
-    for ax, (limit, drift), name in zip(axes, structures.LIMITS.items(), structures.CAPACITIES, strict=True):
-        for frame, look in _suites(study).values():
-            values = np.sort(frame[name].dropna())
-            if len(values) < 2:
-                continue
-            x = np.linspace(values[0] - 0.3, values[-1] + 0.3, 100)
-            fit = norm.cdf(x, np.median(values), values.std(ddof=1))
-            ax.plot(np.exp(x) / G_IN_CM_S2, fit, label=f"{look.label}, lognormal fit", **look.line)
-            share = (np.arange(len(values)) + 0.5) / len(values)
-            dots = {"color": look.color, "markersize": 5, "markevery": 0.03, "label": f"{look.label}, records"}
-            ax.plot(np.exp(values) / G_IN_CM_S2, share, ".", **dots)
+    rows = _suites(study)
+    size = {"figsize": (11, 0.8 + 2.9 * len(rows)), "sharex": "col", "sharey": True, "squeeze": False}
+    drawn, axes = plt.subplots(len(rows), len(structures.LIMITS), **size)
+    for row, (given, frames) in zip(axes, rows, strict=True):
+        for ax, (limit, drift), name in zip(row, structures.LIMITS.items(), structures.CAPACITIES, strict=True):
+            for frame, look in frames:
+                values = np.sort(frame[name].dropna())
+                if len(values) < 2:
+                    continue
+                x = np.linspace(values[0] - 0.3, values[-1] + 0.3, 100)
+                fit = norm.cdf(x, np.median(values), values.std(ddof=1))
+                ax.plot(np.exp(x) / G_IN_CM_S2, fit, label=look.label, **look.line)
+                share = (np.arange(len(values)) + 0.5) / len(values)
+                ax.plot(np.exp(values) / G_IN_CM_S2, share, ".", color=look.color, markersize=5, markevery=0.03)
+            if row is axes[0]:
+                ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
+        row[0].set_ylabel(f"probability of exceedance\n{given}")
+    for ax in axes[-1]:
         ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
-        ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
-    axes[0].set_ylabel("probability of exceedance")
-    return finish(drawn, study, f"frame of {structures.BUILDING.n_storeys} storeys, records scaled", axes[0])
+    _legend(drawn, axes[:, 0])
+    title = f"frame of {structures.BUILDING.n_storeys} storeys, records scaled; lines: lognormal fit, dots: records"
+    return finish(drawn, study, title)

@@ -27,7 +27,7 @@ HTML = {"index": False, "border": 0, "na_rep": "", "justify": "unset"}
 MOST_ROWS = 16  # of a table that is not folded away
 SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fold", "station", "period_in_s"]
 SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
-    "Structures": r", structure,",
+    "Structures": r", structure\b",
     "Scenario": r", (scenario|unseen|.* training),",
     "Averaging": r"^theory|\bk = \d|, ln std$",
     "Memorisation": r", (largest_correlation|r2|active_records)$",
