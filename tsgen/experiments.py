@@ -177,30 +177,29 @@ def _loss(model, some, n_draws=4):
     return float(np.mean(losses) + model.amplitude_scale.log().mean())
 
 
-def _errors(study):
-    """What TimesNet-Gen does not restore of the training recordings, as a share of their variance."""
-    real, back = study.training.waveforms, study.reconstructed("timesnet").waveforms
-    error = ((real - back) ** 2).mean(2) / np.maximum(real.var(axis=2), 1e-12)  # (n, 3)
-    peak = np.abs(real).max(axis=(1, 2))
-    parts = {"median": error, "median of the strongest tenth": error[peak >= np.quantile(peak, 0.9)]}
-    rows = [finding("timesnet", "training", "standardised error", k, np.median(v)) for k, v in parts.items()]
-    return findings.table(rows)
-
-
 def onehot(variants):
-    """What the station one-hot does: mixes of the same recordings under their own station's, the next station's and
-    none, from one training, with the share of the mixes' variance by which they differ; and mixes of a model trained
-    without it. Five trainings on the same records and split."""
+    """What the station one-hot does: mixes of the same recordings told their own station, the next one and none, with
+    the share of their variance that this changes; and a model trained without it. Five trainings on one split."""
     others = ("timesnet_next_station", "timesnet_no_station")
     for seed, study in variants.trainings():
-        own, rows = study.generated("timesnet").waveforms, []
-        for name in others:
-            change = ((study.generated(name).waveforms - own) ** 2).mean(2) / np.maximum(own.var(axis=2), 1e-12)
-            rows.append(finding(name, "timesnet", "waveform", "standardised difference", np.median(change), len(own)))
-        yield {"training": seed}, findings.table(rows), *(scores.scores(study, name) for name in ("timesnet", *others))
-        study = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
-        yield {"training": seed, "set": "trained without"}, scores.scores(study, "timesnet")
-    yield {}, scores.recordings(study), scores.scores(study, "control_average")
+        rows = [_changed(name, "timesnet", *map(study.generated, ("timesnet", name))) for name in others]
+        yield {"training": seed}, findings.table(rows), *_scored(study, "timesnet", *others)
+        without = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
+        yield {"training": seed, "set": "trained without"}, *_scored(without, "timesnet")
+    yield {}, *_scored(study, "training", "control_average")
+
+
+def _scored(study, *names):
+    """Energy distances and scores of generators, and of "training" as if it were generated."""
+    for name in names:
+        yield distances.distances(study, name)
+        yield scores.recordings(study) if name == "training" else scores.scores(study, name)
+
+
+def _changed(name, against, some, other):
+    """Finding: the share of the variance of Records that others, row by row the same, differ by; median over rows."""
+    share = ((other.waveforms - some.waveforms) ** 2).mean(2) / np.maximum(some.waveforms.var(axis=2), 1e-12)
+    return finding(name, against, "waveform", "share of variance changed", np.median(share), len(some))
 
 
 def transfer(variants):
@@ -208,19 +207,19 @@ def transfer(variants):
     Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
     network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
     settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
-    regions = {name: replace(settings.simulation, region=name) for name in config.REGIONS}
+    regions = {name: replace(settings, simulation=replace(settings.simulation, region=name)) for name in config.REGIONS}
+    own = replace(regions["stable"], fewest_background=1)
     for seed in range(1, N_TRANSFERS + 1):
-        own = replace(settings, simulation=regions["stable"], fewest_background=1)
         home = variants.study(f"own-{seed}", own, seed)
         studies = {"own network": home}
-        for name, simulation in regions.items():
-            elsewhere = Variants(variants.name, replace(settings, simulation=simulation), None, None)
-            elsewhere = elsewhere.study(f"{name}-{seed}", seed=N_TRANSFERS + seed)
-            moved = variants.study(f"from-{name}-{seed}", own, seed, whole=home, models_of=elsewhere)
-            studies[f"another network, {name} region"] = moved
+        for region, simulated in regions.items():
+            there = Variants(variants.name, simulated, None, None).study(f"{region}-{seed}", seed=N_TRANSFERS + seed)
+            moved = variants.study(f"from-{region}-{seed}", own, seed, whole=home, models_of=there)
+            studies[f"another network, {region} region"] = moved
         for name, study in studies.items():
-            yield {"network": seed, "set": name}, _errors(study), scores.scores(study, "timesnet_dirichlet")
-        yield {"network": seed}, scores.recordings(home), scores.scores(home, "control_average_dirichlet")
+            lost = _changed("timesnet", "training", study.training, study.reconstructed("timesnet"))
+            yield {"network": seed, "set": name}, findings.table([lost]), *_scored(study, "timesnet_dirichlet")
+        yield {"network": seed}, *_scored(home, "training", "control_average_dirichlet")
 
 
 def roughness(variants):

@@ -51,6 +51,9 @@ ROLES = {
     "control_stochastic": Role(
         "stochastic method", "#332288", (0, (1, 3)), "control: stochastic method with the station's fitted spectrum"
     ),
+    "control_shift": Role(
+        "shifted background", "#E66100", (0, (1, 1, 4, 1)), "control: the station's mean, others' scatter"
+    ),
     "control_other": Role("another station's generator", "#999999", "-.", "control: another station's generator"),
 }
 

@@ -10,6 +10,7 @@ def everything(study):
     scores.stations(study)
     scores.recordings(study)
     scores.gaps(study)
+    scores.improper(study)
     for name in study.judged:
         scores.scores(study, name)
     if not study.lacking("held-out recordings"):

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from tsgen import hvsr, metrics
-from tsgen.evidence.scores import station_table
+from tsgen import findings, hvsr, metrics
+from tsgen.evidence.scores import improper, station_table
 from tsgen.figures import style
 from tsgen.figures.style import BLUE, GREY, ORANGE, figure, finish, frequency_axis
 from tsgen.records import COMPONENTS
@@ -156,3 +156,25 @@ def score_ceiling(study):
         ax.text(-0.98, y, text, va="center")
     ax.set(xlim=(-1, 1), ylim=(-0.6, 1.7), yticks=[], xlabel="station-specificity score, S × S")
     return finish(drawn, study, f"median and 5 to 95 % range of {n} draws")
+
+
+@figure(needs=["two stations", "held-out recordings"])
+def score_improper(study):
+    """The paper's score rises where generated f0 scatters less than it should; the energy distance is least where it
+    scatters as it should."""
+    drawn, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    words = {"score": "the paper's score, S × S\n(the higher, the better)"}
+    words["f0"] = "energy distance of ln f0\n(the lower, the better)"
+    for ax, (measure, text) in zip(axes, words.items(), strict=True):
+        rows = findings.select(improper(study), measure=measure)
+        rows = rows[rows["set"] != ""]
+        x = rows["set"].str.removeprefix("scatter × ").astype(float)
+        ax.plot(x, rows["value"], "o-", color=BLUE)
+        ax.fill_between(x, rows["low"], rows["high"], color=BLUE, alpha=0.15, linewidth=0)
+        best = rows["value"].idxmax() if measure == "score" else rows["value"].idxmin()
+        ax.plot(x[best], rows.loc[best, "value"], "o", markersize=11, markerfacecolor="none", color=ORANGE)
+        ax.axvline(1, color="black", linewidth=0.8, linestyle=":")
+        ax.set(xlabel="scatter of generated ln f0 / true scatter", ylabel=text)
+    return finish(
+        drawn, study, "generators of the right median; ring: what is taken for the best; band: 5 to 95 % of draws"
+    )

@@ -7,6 +7,7 @@ import numpy as np
 
 from tsgen import findings, residuals
 from tsgen.evidence import averaging, bias, copying, scores
+from tsgen.evidence import distances as judge
 from tsgen.figures import style
 from tsgen.figures.style import STATISTICS, draw_findings, figure, finish, no_difference
 from tsgen.findings import BOUNDS, select
@@ -22,6 +23,28 @@ AGAINST = {"fresh": "fresh truth, given magnitude and distance", "held_out": "he
 def subjects(study):
     """Who stands in figures of bias: the recordings first."""
     return "training", *study.judged
+
+
+@figure(needs=["held-out recordings"])
+def distances(study):
+    """Energy distance of every generator to held-out recordings with 5 to 95 %; green: what one law gives."""
+    names = ("training", *study.judged, judge.SHIFTED)
+    found = {name: select(judge.distances(study, name), station="", against="held_out") for name in names}
+    measures = [m for m in judge.FEATURES if m in set(found[names[0]]["measure"])]
+    drawn, axes = plt.subplots(1, len(measures), figsize=(11.5, 4.6), sharey=True)
+    for ax, measure in zip(axes, measures, strict=True):
+        for y, name in enumerate(names):
+            rows, look = select(found[name], measure=measure), role(name)
+            null = findings.maybe(rows, statistic=judge.ONE_LAW)
+            ax.barh(y, null["high"] - null["low"], left=null["low"], height=0.9, color=style.SAME, zorder=0)
+            draw_findings(ax, select(rows, statistic=judge.DISTANCE), [y], look, marker="o", sideways=True)
+        ax.axvline(0, color="black", linewidth=0.6)
+        ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
+        style.plain_ticks(ax.xaxis, [tick for tick in (-0.1, 0, 0.1, 0.3, 1, 3) if tick <= max(0.1, ax.get_xlim()[1])])
+        ax.set(title=measure, xlabel="energy distance")
+    axes[0].set_yticks(range(len(names)), [label(name) for name in names])
+    axes[0].invert_yaxis()
+    return finish(drawn, study, "to held-out recordings, in units of the scatter within stations; bar 5 to 95 %")
 
 
 @figure(needs=["held-out recordings"])
