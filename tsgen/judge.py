@@ -1,0 +1,302 @@
+"""Judge anyone's generated records against recordings: ``python -m tsgen.judge GENERATED --records FOLDER``.
+
+Both are folders in any format that the study reads, with station names that match. Where most records of both state a
+magnitude and a distance, motion is compared given these, else as what the station shows. The recordings should be such
+as the generator has not seen. Written into --out: the page index.html, and judged.json with every number.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tsgen import config, dataset, features, findings, formats, hvsr, measures, residuals, store
+from tsgen.distance import Whitening
+from tsgen.evidence import copying, distances
+from tsgen.findings import finding
+from tsgen.formats import UnreadableRecord
+from tsgen.needs import scenario_known
+from tsgen.records import event_groups, split_station
+from tsgen.running import report
+from tsgen.study import VERSION
+
+FEWEST = 5  # records a station on either side, and earthquakes recorded: of fewer hardly any difference would be seen
+COPY = (
+    0.9  # largest correlation with a recording: other records of a station, other noise with its spectrum, stay below
+)
+LED = ("pga", "d5_95", *measures.SPECTRAL[4:20:5])  # whose median and spread say what is off, beside f0
+SCALED = (*LED, *measures.SPECTRAL, *features.FEATURES["duration"], *features.WAVE)  # by magnitude and distance
+NULLS = (distances.DISTANCE, distances.ONE_LAW)
+APART, SAME = "told apart", "not told apart"
+GENERATED, RECORDED = "generated", "recordings"
+WORDS = {
+    "site": "ln HVSR, 1 to 20 Hz",
+    "spectra": "ln PSA, 0.05 to 3 s",
+    "duration": "ln D5-75, D5-95, Arias intensity",
+    "wave": "coherence, vertical over horizontal, arrival of energy",
+}
+
+
+class CannotJudge(ValueError):
+    """What was given cannot be judged: one sentence with the remedy."""
+
+
+class OneSentence(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{message}; python -m tsgen.judge --help lists what there is\n")
+
+
+def read(folder, profile, unit=None):
+    """(Records at the profile's rate and length, notes) of the files below a folder. UnreadableRecord where none is."""
+    how = {"quality": profile.quality, "window": profile.window}
+    some, files = formats.read_folder(folder, profile.sampling_rate_in_hz, profile.duration_in_s, unit, **how)
+    refused = files[files["outcome"] == "refused"]
+    told = [
+        f"{len(refused)} files below {folder.name} are refused; {file}: {why}." for file, _, why in refused.values[:1]
+    ]
+    return some, told
+
+
+def matched(generated, recorded, wanted=()):
+    """(generated records with the recordings' station names, recordings of these, notes): by NETWORK.CODE, or by a bare
+    CODE that is unique. wanted: stations to judge, default all. CannotJudge where none of them is on both sides."""
+    known, notes = recorded.stations, []
+
+    def same(name):
+        full = [each for each in known if each.upper() == name.upper()]
+        code = split_station(name.upper())[1]
+        return full or [each for each in known if split_station(each.upper())[1] == code]
+
+    for name in wanted:
+        if len(found := same(name)) != 1:
+            what = f"fits {' and '.join(found)}" if found else f"has no recordings, but {listed(known)}"
+            raise CannotJudge(f"--stations: {name} {what}; name them as NETWORK.CODE")
+    kept = {same(name)[0] for name in wanted} if wanted else set(known)
+    names = {name: found[0] for name in generated.stations if len(found := same(name)) == 1 and found[0] in kept}
+    if not names:
+        told = f"no station of the generated records ({listed(generated.stations)}) has recordings"
+        raise CannotJudge(f"{told} ({listed(known)}): name stations alike, as NETWORK.CODE")
+    unmatched = [name for name in generated.stations if len(same(name)) != 1]
+    if unmatched:
+        notes.append(f"Without recordings of the same name, and left out: {listed(unmatched)}.")
+    if idle := sorted(kept - set(names.values())):
+        notes.append(f"Recorded, but with no generated records to judge: {listed(idle)}.")
+    generated = generated.select(station=list(names))
+    generated = generated.with_columns(station=generated.table["station"].map(names).to_numpy())
+    return generated, recorded.select(station=sorted(set(names.values()))), notes
+
+
+def listed(names, most=6):
+    """Names in a sentence, the first few of many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def enough(generated, recorded):
+    """(generated, recordings, notes) of the stations with FEWEST records on either side. CannotJudge without one."""
+    events = recorded.table.groupby("station")["event"].nunique()
+    made, stations, notes = generated.table["station"].value_counts(), [], []
+    for name in recorded.stations:
+        if min(events[name], made[name]) >= FEWEST:
+            stations.append(name)
+            continue
+        told = f"{name} has {made[name]} generated records and recordings of {events[name]} earthquakes"
+        notes.append(f"{told}: fewer than {FEWEST} tell no law, and it is left out.")
+    if not stations:
+        raise CannotJudge(f"too few records: {notes[0].removesuffix(', and it is left out.')}; give more of either")
+    return generated.select(station=stations), recorded.select(station=stations), notes
+
+
+def singly(generated):
+    """Generated records with an event of their own each, since they are drawn singly; a mix of several recordings has
+    no scenario, whatever mean its table states."""
+    table = generated.table
+    mixed = table.get("made_from", pd.Series("", table.index)).astype(str).str.contains(";")
+    scenario = {name: table[name].where(~mixed) for name in measures.NEEDED if name in table}
+    return generated.with_columns(event=[f"{GENERATED} {i}" for i in range(len(table))], **scenario)
+
+
+def features_of(some, profile):
+    """DataFrame, a row a record: station, event, magnitude, distance_in_km, measures.COLUMNS, features, f0 (ln Hz)."""
+    found, before = hvsr.hvsr(some, profile.hvsr), profile.window.before_p_in_s
+    known = some.table.reindex(columns=["station", "event", *measures.NEEDED]).reset_index(drop=True)
+    values = [measures.measures(some, before), features.wave(some, before), features.site(found)]
+    return pd.concat([known, *values, pd.Series(np.log(found.f0_in_hz), name="f0")], axis=1)
+
+
+def compared(name, x, y, given):
+    """Findings on frames of ``features_of``, ``name`` against recordings: energy distance by measure, over the stations
+    and by station, with what one law gives; medians and spreads of LED.
+
+    The unit, and with ``given`` the scaling by magnitude and distance, come from both sides together, blind to which is
+    which: from the few dozen recordings that are compared they would fit these better than others of the same law, and
+    a true law would be told apart in up to half of all cases."""
+    stations, rows, protocol = sorted(y["station"].unique()), [], "scenario" if given else "station"
+    if given:
+        scaled = list(dict.fromkeys(SCALED))
+        left = residuals.given_scenario(scaled, pd.concat([x, y], ignore_index=True), x, y)
+        x, y = (side.assign(**values) for side, values in zip((x, y), left, strict=True))
+    both = pd.concat([x, y], ignore_index=True)
+    for measure, columns in features.FEATURES.items():
+        columns = [each for each in columns if all(features.shown(side, [each], stations) for side in (x, y))]
+        if not columns:
+            continue
+        whitening = Whitening.fit(both, columns)
+        sides = [whitening.sample(side) for side in (x, y)]
+        for group in (stations, *([each] for each in stations if len(stations) > 1)):
+            own = [side.take(np.isin(side.station, group)) for side in sides]
+            found = findings.select(distances.told(name, measure, *own, group, against=RECORDED), station="")
+            of = {"station": group[0]} if len(group) < len(stations) else {}
+            rows += [row | of | {"protocol": protocol} for row in found.dropna(axis=1).to_dict("records")]
+        if measure == "site" and len(stations) > 1:
+            apart = distances.scale(sides[1], sides[1], stations)
+            whole = next(row["value"] for row in rows if row["measure"] == "site" and not row.get("station"))
+            rows.append(finding(name, RECORDED, "site", "skill", 1 - whole / apart, protocol=protocol))
+    led = [column for column in (*LED, "f0") if min(np.isfinite(side[column]).sum() for side in (x, y)) >= FEWEST]
+    off = findings.compare(x[led], y[led], x, y)
+    return rows + findings.tell(name, RECORDED, off, measures.keys_of, protocol=protocol)
+
+
+def judge(generated, recorded, profile, wanted=()):
+    """(findings, notes) on generated Records against recorded ones: "generated" against recordings, and the recordings'
+    halves, split by earthquake, against each other. notes: sentences on what cannot be judged. CannotJudge."""
+    poor = recorded.table.get("quality", pd.Series("", recorded.table.index)) != ""
+    if poor.all():
+        raise CannotJudge(f"all {len(recorded)} recordings are poor; the first: {recorded.table['quality'].iloc[0]}")
+    notes = [f"{poor.sum()} of {len(recorded)} recordings are poor and left out."] if poor.any() else []
+    recorded = recorded.take(~poor.to_numpy())
+    recorded = recorded.with_columns(event=event_groups(recorded.table).to_numpy())
+    generated, recorded, told = matched(singly(generated), recorded, wanted)
+    sides, lacking = [generated, recorded], []
+    for name, side in zip((GENERATED, RECORDED), sides, strict=True):
+        if not scenario_known(side).mean() > 0.5:
+            lacking.append(f"{'most' if scenario_known(side).any() else 'no'} {name}")
+    given = not lacking
+    if given and (without := [int((~scenario_known(side)).sum()) for side in sides]) != [0, 0]:
+        sides = [side.take(scenario_known(side)) for side in sides]
+        told.append(
+            "{} generated records and {} recordings without magnitude or distance are left out.".format(*without)
+        )
+    generated, recorded, few = enough(*sides)
+    notes += told + few
+    if not given:
+        notes.append(
+            "Magnitude and distance are not stated on both sides: spectra, duration and wave are those of a station's "
+            "earthquakes as they come, and may differ because the earthquakes do."
+        )
+    x, y = (features_of(side, profile) for side in (generated, recorded))
+    rows = compared(GENERATED, x, y, given)
+    largest = copying.largest_correlation(generated, recorded)["largest_correlation"]
+    copies = finding(
+        GENERATED, RECORDED, "largest_correlation", f"share above {COPY:g}", (largest > COPY).mean(), len(x)
+    )
+    events = y.groupby("station")["event"].nunique()
+    several = y[y["station"].isin(events.index[events >= 2 * FEWEST])]
+    if len(several):
+        first = several["event"].map(dataset.folds(several["event"], several["station"], n_folds=2)) == 0
+        rows += compared(RECORDED, *(several[part].reset_index(drop=True) for part in (first, ~first)), given)
+    return rows, notes + _limits(rows, int((largest > COPY).sum()), len(x), events)
+
+
+def _limits(rows, n_copies, n, events):
+    """Sentences on what these records do not tell."""
+    notes = []
+    if len(events) == 1:
+        notes.append("One station: whether the motion is its own rather than another's (site skill) cannot be said.")
+    if n_copies:
+        told = f"{n_copies} of {n} generated records are copies of these recordings (correlation above {COPY:g})"
+        notes.append(f"{told}: such pass every distance and are nothing new.")
+    for measure in features.FEATURES:
+        if not len(findings.select(rows, measure=measure, statistic=distances.DISTANCE, subject=GENERATED)):
+            notes.append(f"{measure.capitalize()} is left out: usable bands, or missing verticals, do not show it.")
+    if few := list(events.index[events < 2 * FEWEST]):
+        notes.append(f"Recordings half against half need {2 * FEWEST} earthquakes a station; fewer: {listed(few)}.")
+    return notes
+
+
+def table(rows):
+    """DataFrame of text, a row a distance and station: value with interval, what one law gives at most (one in twenty
+    exceeds it), verdict, and the same of recordings, half against half."""
+    rows, lines = findings.table(rows), []
+    for row in findings.select(rows, statistic=distances.DISTANCE, subject=GENERATED).to_dict("records"):
+        of = {"measure": row["measure"], "station": row["station"]}
+        most = findings.one(rows, subject=GENERATED, statistic=distances.ONE_LAW, **of)["high"]
+        half, at_most = (findings.maybe(rows, subject=RECORDED, statistic=statistic, **of) for statistic in NULLS)
+        line = {"distance": row["measure"], "station": row["station"] or "all", "generated": findings.text(row)}
+        line |= {"one law, at most": findings.number(most), "verdict": APART if row["value"] > most else SAME}
+        line["recordings, half by half"] = findings.text(half)
+        lines.append(line | {"at most": findings.text({"value": at_most["high"]})})
+    return pd.DataFrame(lines)
+
+
+def conclusion(lines):
+    """One sentence on the distances over all stations of ``table``."""
+    whole = lines[lines["station"] == "all"] if (lines["station"] == "all").any() else lines
+    apart = list(whole.loc[whole["verdict"] == APART, "distance"])
+    if apart:
+        return f"Told apart from recordings by {listed(apart)}; the medians and spreads say what is off."
+    return f"Not told apart from recordings by {listed(list(whole['distance']))}, with so many records."
+
+
+def write(folder, run, rows, notes):
+    """Write judged.json and index.html, a page that needs no other file, into ``folder``; returns the page's path."""
+    store.write_json(folder / "judged.json", {"run": run | {"notes": notes}, "findings": rows})
+    lines, off = table(rows), findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
+    words = " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items())
+    tables = {"Distances": (f"{words} 0 is the recordings' own law, in units of the scatter within a station.", lines)}
+    words = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
+    tables["What is off"] = words, findings.pivot(off, ["measure", "period_in_s"], "statistic").reset_index()
+    tables = [(title, words, frame.to_html(**report.HTML)) for title, (words, frame) in tables.items()]
+    content = {"facts": report.facts(run), "notes": notes, "lead": conclusion(lines), "tables": tables}
+    page = report.template().render(title="Generated records, judged", **content)
+    store.write_atomically(folder / "index.html", lambda path: path.write_text(page))
+    return folder / "index.html"
+
+
+def options(arguments):
+    """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = OneSentence(prog="python -m tsgen.judge", description=__doc__, formatter_class=raw)
+    parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of the generated records")
+    parser.add_argument("--records", type=Path, required=True, metavar="FOLDER", help="their stations' recordings")
+    parser.add_argument("--stations", default="", metavar="A,B", help="judge these alone, NETWORK.CODE or CODE")
+    parser.add_argument(
+        "--out", type=Path, default=Path("judged"), metavar="FOLDER", help="where the page goes (./judged)"
+    )
+    parser.add_argument("--profile", choices=config.PROFILES, default="quick", help="sampling rate and length (quick)")
+    parser.add_argument("--unit", metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Exit code: 0 where the records could be judged, whatever the verdict; 2 where not."""
+    asked = options(arguments)
+    profile, wanted = (
+        config.profile(asked.profile),
+        [name.strip() for name in asked.stations.split(",") if name.strip()],
+    )
+    try:
+        if asked.generated.resolve() == asked.records.resolve():
+            raise CannotJudge(f"{asked.records} is given as both: records compared with themselves tell nothing")
+        generated, told = read(asked.generated, profile, asked.unit)
+        recorded, refused = read(asked.records, profile, asked.unit)
+        rows, notes = judge(generated, recorded, profile, wanted)
+    except (UnreadableRecord, CannotJudge) as error:
+        print(error, file=sys.stderr)
+        return 2
+    run = {"profile": profile.name, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
+    run |= {"stations": sorted({row["station"] for row in rows if row.get("station")} or recorded.stations)}
+    run |= {"settings": {"window": profile.window, "hvsr": profile.hvsr, "quality": profile.quality}}
+    run |= {"date": datetime.now(UTC).date().isoformat(), "version": VERSION}
+    notes = [*told, *refused, *notes]
+    page = write(asked.out, run, rows, notes)
+    lines = table(rows)
+    print(lines.to_string(index=False))
+    print("\n".join(["", *notes, conclusion(lines), f"{page}, and every number in {page.with_name('judged.json')}"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
