@@ -77,7 +77,7 @@ def test_recordings_pass_for_recordings_from_another_programs_files(tmp_path, ot
     assert found["run"]["stations"] == list(NAMES.values()) and found["run"]["given"] == "the station"
     told = capsys.readouterr().out
     assert "may differ because the earthquakes do" in told and "Not told apart from recordings by site" in told
-    assert "TK.0003" in told and "not told apart" in page and "src=" not in page
+    assert "TK.0003" in told and "PGA" in told and "not told apart" in page and "src=" not in page
     halves = select(table(found["findings"]), subject="recordings", statistic="energy distance", station="")
     assert len(halves) == 4 and select(table(found["findings"]), statistic="share above 0.9")["value"].item() == 0
 
@@ -112,6 +112,7 @@ def test_what_is_planted_is_told_given_magnitude_and_distance(fault, recorded, o
     assert ("Told apart from recordings by" in page) == bool(told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True])
 def test_one_law_is_told_apart_in_one_of_twenty(given, monkeypatch):
     """Few records of many features, which the unit or the scaling fits if it is made from one side alone."""

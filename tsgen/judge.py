@@ -15,7 +15,7 @@ import pandas as pd
 
 from tsgen import config, dataset, features, findings, formats, hvsr, measures, residuals, store
 from tsgen.distance import Whitening
-from tsgen.evidence import copying, distances
+from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
 from tsgen.formats import UnreadableRecord
 from tsgen.needs import scenario_known
@@ -235,18 +235,27 @@ def conclusion(lines):
     return f"{told}: with so many records, a distance would have to exceed what one law gives to be seen."
 
 
+def off(rows):
+    """DataFrame of text: medians and spreads of what is generated less what is recorded."""
+    found = findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
+    found = found.assign(measure=[bias.WORDS.get(measure, measure) for measure in found["measure"]])
+    wide = findings.pivot(found, ["measure", "period_in_s"], "statistic").reset_index()
+    return wide.rename(columns=report.readable)
+
+
 def write(folder, run, rows, notes):
     """Write judged.json and index.html, a page that needs no other file, into ``folder``; returns the page's path."""
     store.write_json(folder / "judged.json", {"run": run | {"notes": notes}, "findings": rows})
-    lines, off = table(rows), findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
     words = " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items())
-    words += " 0 is one law; the unit is the scatter within a station. One in twenty is told apart by chance."
-    tables = {"Distances": (words, lines)}
-    words = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
-    tables["What is off"] = words, findings.pivot(off, ["measure", "period_in_s"], "statistic").reset_index()
-    tables = [(title, words, frame.to_html(**report.HTML)) for title, (words, frame) in tables.items()]
+    words += (
+        " 0 is one law; the unit is the scatter within a station. The verdict rests on permutations of which record "
+    )
+    words += "is whose: one in twenty is told apart by chance. The interval, of events drawn again, is wider."
+    less = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
+    tables = [("Distances", words, table(rows)), ("What is off", less, off(rows))]
+    tables = [(title, words, frame.to_html(**report.HTML)) for title, words, frame in tables]
     facts = report.facts(run) | {"Compared given": run["given"]}
-    content = {"facts": facts, "notes": notes, "lead": conclusion(lines), "tables": tables}
+    content = {"facts": facts, "notes": notes, "lead": conclusion(table(rows)), "tables": tables}
     page = report.template().render(title="Generated records, judged", **content)
     store.write_atomically(folder / "index.html", lambda path: path.write_text(page))
     return folder / "index.html"
@@ -279,7 +288,8 @@ def main(arguments=None):
     except (UnreadableRecord, CannotJudge) as error:
         print(error, file=sys.stderr)
         return 2
-    run = {"profile": profile.name, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
+    command = f"python -m tsgen.judge {asked.generated} --records {asked.records}"
+    run = {"profile": profile.name, "command": command, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
     run |= {"stations": sorted({row["station"] for row in rows if row.get("station")})}
     given = any(row.get("protocol") == "scenario" for row in rows)
     run |= {"given": "magnitude, distance and station" if given else "the station"}
@@ -287,8 +297,9 @@ def main(arguments=None):
     run |= {"date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     notes = [*told, *refused, *notes]
     page = write(asked.out, run, rows, notes)
-    print(table(rows).to_string(index=False))
-    print("\n".join(["", f"Compared given {run['given']}.", *notes, conclusion(table(rows)), str(page)]))
+    for frame in (table(rows), off(rows)):
+        print(frame.to_string(index=False) + "\n")
+    print("\n".join([f"Compared given {run['given']}.", *notes, conclusion(table(rows)), str(page)]))
     return 0
 
 
