@@ -91,15 +91,16 @@ def listed(names, most=6):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def enough(generated, recorded):
-    """(generated, recordings, notes) of the stations with FEWEST records on either side. CannotJudge without one."""
+def enough(generated, recorded, names):
+    """(generated, recordings, notes) of those stations with FEWEST records on either side. CannotJudge without one."""
     events = recorded.table.groupby("station")["event"].nunique()
     made, stations, notes = generated.table["station"].value_counts(), [], []
-    for name in recorded.stations:
-        if min(events[name], made[name]) >= FEWEST:
+    for name in names:
+        n, n_events = made.get(name, 0), events.get(name, 0)
+        if min(n, n_events) >= FEWEST:
             stations.append(name)
             continue
-        told = f"{name} has {made[name]} generated records and recordings of {events[name]} earthquakes"
+        told = f"{name} has {n} generated records and recordings of {n_events} earthquakes"
         notes.append(f"{told}: fewer than {FEWEST} tell no law, and it is left out.")
     if not stations:
         raise CannotJudge(f"too few records: {notes[0].removesuffix(', and it is left out.')}; give more of either")
@@ -168,6 +169,7 @@ def judge(generated, recorded, profile, wanted=()):
     recorded = recorded.take(~poor.to_numpy())
     recorded = recorded.with_columns(event=event_groups(recorded.table).to_numpy())
     generated, recorded, told = matched(singly(generated), recorded, wanted)
+    stations = recorded.stations
     known = [scenario_known(side) for side in (generated, recorded)]
     given = all(each.mean() > 0.5 for each in known)
     if given:
@@ -179,7 +181,7 @@ def judge(generated, recorded, profile, wanted=()):
             "Magnitude and distance are not stated on both sides: spectra, duration and wave are those of a station's "
             "earthquakes as they come, and may differ because the earthquakes do."
         )
-    generated, recorded, few = enough(generated, recorded)
+    generated, recorded, few = enough(generated, recorded, stations)
     notes += told + few
     x, y = (features_of(side, profile) for side in (generated, recorded))
     rows = compared(GENERATED, x, y, given)
@@ -232,7 +234,7 @@ def conclusion(lines):
     if apart:
         return f"Told apart from recordings by {listed(apart)}; the medians and spreads say what is off."
     told = f"Not told apart from recordings by {listed(list(whole['distance']))}"
-    return f"{told}: with so many records, a distance would have to exceed what one law gives to be seen."
+    return f"{told}: with so many records, one below what one law gives at most would not be seen."
 
 
 def off(rows):
