@@ -15,7 +15,7 @@ import pandas as pd
 
 from tsgen import config, dataset, features, findings, formats, hvsr, measures, residuals, store
 from tsgen.distance import Whitening
-from tsgen.evidence import copying, distances
+from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
 from tsgen.formats import UnreadableRecord
 from tsgen.needs import scenario_known
@@ -24,14 +24,12 @@ from tsgen.running import report
 from tsgen.study import VERSION
 
 FEWEST = 5  # records a station on either side, and earthquakes recorded: of fewer hardly any difference would be seen
-COPY = (
-    0.9  # largest correlation with a recording: other records of a station, other noise with its spectrum, stay below
-)
+COPY = 0.9  # largest correlation with a recording: other records of a station stay far below
 LED = ("pga", "d5_95", *measures.SPECTRAL[4:20:5])  # whose median and spread say what is off, beside f0
 SCALED = (*LED, *measures.SPECTRAL, *features.FEATURES["duration"], *features.WAVE)  # by magnitude and distance
 NULLS = (distances.DISTANCE, distances.ONE_LAW)
 APART, SAME = "told apart", "not told apart"
-GENERATED, RECORDED = "generated", "recordings"
+GENERATED, RECORDED = NAMES = "generated", "recordings"
 WORDS = {
     "site": "ln HVSR, 1 to 20 Hz",
     "spectra": "ln PSA, 0.05 to 3 s",
@@ -54,9 +52,8 @@ def read(folder, profile, unit=None):
     how = {"quality": profile.quality, "window": profile.window}
     some, files = formats.read_folder(folder, profile.sampling_rate_in_hz, profile.duration_in_s, unit, **how)
     refused = files[files["outcome"] == "refused"]
-    told = [
-        f"{len(refused)} files below {folder.name} are refused; {file}: {why}." for file, _, why in refused.values[:1]
-    ]
+    first = [f"{file}: {why}" for file, _, why in refused.to_numpy()[:1]]
+    told = [f"{len(refused)} files below {folder.name} are refused, the first of them {each}." for each in first]
     return some, told
 
 
@@ -94,15 +91,16 @@ def listed(names, most=6):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def enough(generated, recorded):
-    """(generated, recordings, notes) of the stations with FEWEST records on either side. CannotJudge without one."""
+def enough(generated, recorded, names):
+    """(generated, recordings, notes) of those stations with FEWEST records on either side. CannotJudge without one."""
     events = recorded.table.groupby("station")["event"].nunique()
     made, stations, notes = generated.table["station"].value_counts(), [], []
-    for name in recorded.stations:
-        if min(events[name], made[name]) >= FEWEST:
+    for name in names:
+        n, n_events = made.get(name, 0), events.get(name, 0)
+        if min(n, n_events) >= FEWEST:
             stations.append(name)
             continue
-        told = f"{name} has {made[name]} generated records and recordings of {events[name]} earthquakes"
+        told = f"{name} has {n} generated records and recordings of {n_events} earthquakes"
         notes.append(f"{told}: fewer than {FEWEST} tell no law, and it is left out.")
     if not stations:
         raise CannotJudge(f"too few records: {notes[0].removesuffix(', and it is left out.')}; give more of either")
@@ -148,7 +146,7 @@ def compared(name, x, y, given):
         for group in (stations, *([each] for each in stations if len(stations) > 1)):
             own = [side.take(np.isin(side.station, group)) for side in sides]
             found = findings.select(distances.told(name, measure, *own, group, against=RECORDED), station="")
-            of = {"station": group[0]} if len(group) < len(stations) else {}
+            of = {"station": group[0]} if len(group) == 1 else {}
             rows += [row | of | {"protocol": protocol} for row in found.dropna(axis=1).to_dict("records")]
         if measure == "site" and len(stations) > 1:
             apart = distances.scale(sides[1], sides[1], stations)
@@ -162,36 +160,34 @@ def compared(name, x, y, given):
 def judge(generated, recorded, profile, wanted=()):
     """(findings, notes) on generated Records against recorded ones: "generated" against recordings, and the recordings'
     halves, split by earthquake, against each other. notes: sentences on what cannot be judged. CannotJudge."""
-    poor = recorded.table.get("quality", pd.Series("", recorded.table.index)) != ""
+    odd, poor = (side.table.get("quality", pd.Series("", side.table.index)) != "" for side in (generated, recorded))
     if poor.all():
         raise CannotJudge(f"all {len(recorded)} recordings are poor; the first: {recorded.table['quality'].iloc[0]}")
-    notes = [f"{poor.sum()} of {len(recorded)} recordings are poor and left out."] if poor.any() else []
+    notes = [f"{poor.sum()} of {len(recorded)} recordings are poor and left out."] * bool(poor.any())
+    for remark in generated.table["quality"][odd].head(1) if odd.any() else ():
+        notes.append(f"{odd.sum()} generated records bear a remark and are judged all the same; the first: {remark}.")
     recorded = recorded.take(~poor.to_numpy())
     recorded = recorded.with_columns(event=event_groups(recorded.table).to_numpy())
     generated, recorded, told = matched(singly(generated), recorded, wanted)
-    sides, lacking = [generated, recorded], []
-    for name, side in zip((GENERATED, RECORDED), sides, strict=True):
-        if not scenario_known(side).mean() > 0.5:
-            lacking.append(f"{'most' if scenario_known(side).any() else 'no'} {name}")
-    given = not lacking
-    if given and (without := [int((~scenario_known(side)).sum()) for side in sides]) != [0, 0]:
-        sides = [side.take(scenario_known(side)) for side in sides]
+    stations = recorded.stations
+    known = [scenario_known(side) for side in (generated, recorded)]
+    given = all(each.mean() > 0.5 for each in known)
+    if given:
+        generated, recorded = (side.take(each) for side, each in zip((generated, recorded), known, strict=True))
+        without = [f"{(~each).sum()} of the {name}" for name, each in zip(NAMES, known, strict=True) if not each.all()]
+        notes += [f"Left out, as they state no magnitude or distance: {each}." for each in without]
+    else:
         told.append(
-            "{} generated records and {} recordings without magnitude or distance are left out.".format(*without)
-        )
-    generated, recorded, few = enough(*sides)
-    notes += told + few
-    if not given:
-        notes.append(
             "Magnitude and distance are not stated on both sides: spectra, duration and wave are those of a station's "
             "earthquakes as they come, and may differ because the earthquakes do."
         )
+    generated, recorded, few = enough(generated, recorded, stations)
+    notes += told + few
     x, y = (features_of(side, profile) for side in (generated, recorded))
     rows = compared(GENERATED, x, y, given)
     largest = copying.largest_correlation(generated, recorded)["largest_correlation"]
-    copies = finding(
-        GENERATED, RECORDED, "largest_correlation", f"share above {COPY:g}", (largest > COPY).mean(), len(x)
-    )
+    share = f"share above {COPY:g}", float((largest > COPY).mean()), len(x)
+    rows.append(finding(GENERATED, RECORDED, "largest_correlation", *share))
     events = y.groupby("station")["event"].nunique()
     several = y[y["station"].isin(events.index[events >= 2 * FEWEST])]
     if len(several):
@@ -237,19 +233,31 @@ def conclusion(lines):
     apart = list(whole.loc[whole["verdict"] == APART, "distance"])
     if apart:
         return f"Told apart from recordings by {listed(apart)}; the medians and spreads say what is off."
-    return f"Not told apart from recordings by {listed(list(whole['distance']))}, with so many records."
+    told = f"Not told apart from recordings by {listed(list(whole['distance']))}"
+    return f"{told}: with so many records, one below what one law gives at most would not be seen."
+
+
+def off(rows):
+    """DataFrame of text: medians and spreads of what is generated less what is recorded."""
+    found = findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
+    found = found.assign(measure=[bias.WORDS.get(measure, measure) for measure in found["measure"]])
+    wide = findings.pivot(found, ["measure", "period_in_s"], "statistic").reset_index()
+    return wide.rename(columns=report.readable)
 
 
 def write(folder, run, rows, notes):
     """Write judged.json and index.html, a page that needs no other file, into ``folder``; returns the page's path."""
     store.write_json(folder / "judged.json", {"run": run | {"notes": notes}, "findings": rows})
-    lines, off = table(rows), findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
     words = " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items())
-    tables = {"Distances": (f"{words} 0 is the recordings' own law, in units of the scatter within a station.", lines)}
-    words = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
-    tables["What is off"] = words, findings.pivot(off, ["measure", "period_in_s"], "statistic").reset_index()
-    tables = [(title, words, frame.to_html(**report.HTML)) for title, (words, frame) in tables.items()]
-    content = {"facts": report.facts(run), "notes": notes, "lead": conclusion(lines), "tables": tables}
+    words += (
+        " 0 is one law; the unit is the scatter within a station. The verdict rests on permutations of which record "
+    )
+    words += "is whose: one in twenty is told apart by chance. The interval, of events drawn again, is wider."
+    less = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
+    tables = [("Distances", words, table(rows)), ("What is off", less, off(rows))]
+    tables = [(title, words, frame.to_html(**report.HTML)) for title, words, frame in tables]
+    facts = report.facts(run) | {"Compared given": run["given"]}
+    content = {"facts": facts, "notes": notes, "lead": conclusion(table(rows)), "tables": tables}
     page = report.template().render(title="Generated records, judged", **content)
     store.write_atomically(folder / "index.html", lambda path: path.write_text(page))
     return folder / "index.html"
@@ -262,9 +270,7 @@ def options(arguments):
     parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of the generated records")
     parser.add_argument("--records", type=Path, required=True, metavar="FOLDER", help="their stations' recordings")
     parser.add_argument("--stations", default="", metavar="A,B", help="judge these alone, NETWORK.CODE or CODE")
-    parser.add_argument(
-        "--out", type=Path, default=Path("judged"), metavar="FOLDER", help="where the page goes (./judged)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("judged"), metavar="FOLDER", help="for the page (./judged)")
     parser.add_argument("--profile", choices=config.PROFILES, default="quick", help="sampling rate and length (quick)")
     parser.add_argument("--unit", metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
     return parser.parse_args(arguments)
@@ -273,10 +279,8 @@ def options(arguments):
 def main(arguments=None):
     """Exit code: 0 where the records could be judged, whatever the verdict; 2 where not."""
     asked = options(arguments)
-    profile, wanted = (
-        config.profile(asked.profile),
-        [name.strip() for name in asked.stations.split(",") if name.strip()],
-    )
+    profile = config.profile(asked.profile)
+    wanted = [name.strip() for name in asked.stations.split(",") if name.strip()]
     try:
         if asked.generated.resolve() == asked.records.resolve():
             raise CannotJudge(f"{asked.records} is given as both: records compared with themselves tell nothing")
@@ -286,15 +290,18 @@ def main(arguments=None):
     except (UnreadableRecord, CannotJudge) as error:
         print(error, file=sys.stderr)
         return 2
-    run = {"profile": profile.name, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
-    run |= {"stations": sorted({row["station"] for row in rows if row.get("station")} or recorded.stations)}
+    command = f"python -m tsgen.judge {asked.generated} --records {asked.records}"
+    run = {"profile": profile.name, "command": command, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
+    run |= {"stations": sorted({row["station"] for row in rows if row.get("station")})}
+    given = any(row.get("protocol") == "scenario" for row in rows)
+    run |= {"given": "magnitude, distance and station" if given else "the station"}
     run |= {"settings": {"window": profile.window, "hvsr": profile.hvsr, "quality": profile.quality}}
     run |= {"date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     notes = [*told, *refused, *notes]
     page = write(asked.out, run, rows, notes)
-    lines = table(rows)
-    print(lines.to_string(index=False))
-    print("\n".join(["", *notes, conclusion(lines), f"{page}, and every number in {page.with_name('judged.json')}"]))
+    for frame in (table(rows), off(rows)):
+        print(frame.to_string(index=False) + "\n")
+    print("\n".join([f"Compared given {run['given']}.", *notes, conclusion(table(rows)), str(page)]))
     return 0
 
 
