@@ -11,12 +11,14 @@ from tsgen import config, hvsr, measures, simulate, spectrogram
 from tsgen.carrier import Carrier
 from tsgen.records import Records
 
-SETTINGS = replace(config.profile("quick").simulation, n_background_stations=0)
+SETTINGS = replace(config.profile("quick").simulation, n_background_stations=0, n_target_records=(12,) * 5)
+LONG_PERIODS = measures.SPECTRAL[-2:]  # above 2 s a record holds one or two cycles, whose phases noise does not keep
 
 
 @pytest.fixture(scope="module")
 def recordings():
-    return simulate.network(SETTINGS, seed=12)  # 300 records; the carrier's constants were chosen on another network
+    """Of four networks (they differ more than noise does), others than those that the constants were chosen on."""
+    return Records.concatenate([simulate.network(SETTINGS, seed) for seed in (15, 16, 17, 18)])
 
 
 def resynthesised(records, key=0, fine=True):
@@ -42,11 +44,12 @@ def differences(records, others):
 
 
 def test_a_record_and_its_resynthesis_shake_alike(recordings, again):
-    """Standard errors over 300 records: 0.009 at most of ln PSA, 0.006 of ln D5-95."""
+    """Standard errors over 240 records: 0.01 at most of ln PSA, 0.006 of ln D5-95."""
     found = differences(recordings, again)
     error = found.std() / np.sqrt(len(found))
-    assert error[list(measures.SPECTRAL)].max() < 0.01 and error["d5_95"] < 0.01
-    assert found[list(measures.SPECTRAL)].mean().abs().max() < 0.03
+    assert error[list(measures.SPECTRAL)].max() < 0.012 and error["d5_95"] < 0.01
+    psa = found[list(measures.SPECTRAL)].mean().abs()
+    assert psa.drop(list(LONG_PERIODS)).max() < 0.03 and psa.max() < 0.06
     assert abs(found["d5_95"].mean()) < 0.05
     assert abs(found["arias"].mean()) < 0.01
 

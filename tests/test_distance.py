@@ -69,6 +69,17 @@ def test_the_null_keeps_its_level_though_records_share_events():
     assert 0.02 < np.mean(beyond) < 0.09
 
 
+@pytest.mark.parametrize(("n", "least"), [(18, 0.82), (4, 0.75)])
+def test_the_interval_covers_a_planted_difference(n, least):
+    rng, covered = np.random.default_rng(7), []
+    truth = metrics.energy_distance(rng.normal(size=(3000, 3)) + 0.7, rng.normal(size=(3000, 3)))
+    for draw in range(250):
+        y, x = sample(rng.normal(size=(n, 3))), sample(rng.normal(size=(60, 3)) + 0.7)
+        found = distance.estimate(x, y, "A", 200, seed=draw)
+        covered.append(found.low <= truth <= found.high)
+    assert least < np.mean(covered) < 0.97
+
+
 def test_whitened_features_scatter_by_one_within_stations_whatever_separates_these():
     rng = np.random.default_rng(3)
     station = np.repeat(list("ABCDE"), 60)
@@ -98,16 +109,12 @@ def test_a_record_is_scored_by_the_fold_that_has_not_seen_it():
 def test_power_keeps_events_whole_and_finds_level_and_power():
     rng = np.random.default_rng(5)
     pool = crossed(rng, 200, "AB", 0.5)
-    x, y = power.drawn_sides(pool, "AB", 10, 40, rng)
-    assert len(y.values) == 20 and len(set(y.event)) == 10 and len(x.values) == 80
-    assert not {tuple(v) for v in x.values} & {tuple(v) for v in y.values}
-    rows = power.power_of("site", Whitened(pool), "AB", 10, 40, 40)
+    fake, real = power.drawn_rows(pool, "AB", 10, 40, rng)
+    assert len(real) == 20 and len(set(pool.event[real])) == 10 and len(fake) == 80
+    assert not set(pool.event[real]) & set(pool.event[fake])
+    rows = power.power_of("site", Sample(pool.values / np.sqrt(3), pool.event, pool.station), "AB", 10, 40, 40)
     assert one(rows, statistic="level at 0.05")["value"] < 0.2
     assert one(rows, statistic="power, shift 1")["value"] > 0.9 > one(rows, statistic="power, shift 0.1")["value"] + 0.3
-
-
-def Whitened(pool):
-    return Sample(pool.values / np.sqrt(3), pool.event, pool.station)
 
 
 # ---- the features ----

@@ -8,6 +8,7 @@ Features are whitened by what scatters within stations, so that a distance is in
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 from scipy.spatial.distance import cdist
 
 from tsgen import findings, metrics
@@ -79,13 +80,27 @@ def drawn(found, weights):
     return np.divide(total, there.sum(axis=0), np.full(len(total), np.nan), where=there.any(axis=0))
 
 
+def expanded(draws, y):
+    """Estimate of draws (1 + draws,) by a bootstrap over the recordings y, widened for their small number.
+
+    Drawing n records again gives too little scatter by the root of (n - 1) / n, and as a normal law would have where
+    Student's holds (Hesterberg 2015, Am. Stat. 69, 371): at 18 recordings a station bars are made 1.09 times as wide,
+    at 4 1.65 times."""
+    n = max(2, round(len(y.values) / max(1, len(set(y.station)))))  # a station
+    factor = np.sqrt(n / (n - 1)) * stats.t.ppf(0.95, n - 1) / stats.norm.ppf(0.95)
+    return interval(draws[0] + factor * (draws - draws[0]))
+
+
 def estimate(x, y, stations, n_draws=400, seed=0):
     """Energy distance of Samples x and y, the mean over stations: an Estimate, its 5 to 95 % by a bootstrap over events
-    jointly over stations. NaN where no station has two records on both sides."""
+    jointly over stations, ``expanded``. NaN where no station has two records on both sides.
+
+    Near 0 it is wider than it need be, since a degenerate statistic drawn again has three times its variance: whether
+    there is a difference is for ``of_one_law`` to say."""
     found = pairs(x, y, stations)
     if not found:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    return interval(drawn(found, findings.event_weights(x, y, n_draws=n_draws, seed=seed)))
+    return expanded(drawn(found, findings.event_weights(x, y, n_draws=n_draws, seed=seed)), y)
 
 
 def of_one_law(x, y, stations, n_draws=N_PERMUTATIONS, seed=0):

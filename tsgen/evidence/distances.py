@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from tsgen import distance, findings, metrics
 from tsgen.distance import Whitening
 from tsgen.features import FEATURES, shown
-from tsgen.findings import Estimate, Sample, finding, interval
+from tsgen.findings import Estimate, Sample, finding
 from tsgen.study import CONDITIONED, N_GIVEN, SHIFTED
 
 N_DRAWS = 400  # of each bootstrap over events
@@ -119,7 +119,7 @@ def comparisons(study):
                 found = distance.pairs(x, y, study.stations)
                 drawn[name] = distance.drawn(found, (own, times)) if found else np.full(1 + N_DRAWS, np.nan)
             for first, second in couples:
-                less = interval(drawn[first] - drawn[second])
+                less = distance.expanded(drawn[first] - drawn[second], y)
                 of = {"protocol": "held_out", "n": len(x.values), "n_against": len(y.values)}
                 rows.append(finding(first, second, measure, DISTANCE, less, **of))
         return [row for row in rows if "value" in row]
@@ -159,10 +159,14 @@ def pooled(folds, names):
                 "n": sum(len(x.values) for x in fakes),
                 "n_against": len(scores),
             }
-            rows.append(finding(name, "held_out", measure, DISTANCE, interval(np.nanmean(drawn[name], axis=0)), **of))
+            rows.append(
+                finding(
+                    name, "held_out", measure, DISTANCE, distance.expanded(np.nanmean(drawn[name], axis=0), y), **of
+                )
+            )
         for first in (name for name in COMPARED if name in names):
             for second in (name for name in (*RIVALS, *COMPARED) if name in names and name != first):
-                less = interval(np.nanmean(drawn[first] - drawn[second], axis=0))
+                less = distance.expanded(np.nanmean(drawn[first] - drawn[second], axis=0), y)
                 rows.append(finding(first, second, measure, DISTANCE, less, **of))
     return [row for row in rows if "value" in row]
 
@@ -240,7 +244,7 @@ def _mean(values, sample, seed):
     """Mean over stations of the stations' mean values (n,), by a bootstrap over events: an Estimate."""
     (weights,) = findings.event_weights(sample, n_draws=N_DRAWS, seed=seed)
     each = _by_station(Sample(values, sample.event, sample.station), weights.astype(float), _weighted_mean)
-    return interval(np.nanmean(each, axis=0)) if len(each) else Estimate(np.nan, np.nan, np.nan, 0)
+    return distance.expanded(np.nanmean(each, axis=0), sample) if len(each) else Estimate(np.nan, np.nan, np.nan, 0)
 
 
 def table(study, names=None):
