@@ -1,6 +1,7 @@
 """The evidence: planted amplitudes and stacks are found, controls fail and pass as they must, recordings work too."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -143,6 +144,25 @@ def test_the_predicted_loss_is_that_of_mixes_that_are_made():
         assert measured_loss > 0.5 * np.log(1 / k) + 0.05  # coherent records lose less, and it is seen
 
 
+def test_what_a_change_leaves_of_a_record_is_found_whatever_its_size():
+    records, rng = noise(n=30), np.random.default_rng(3)
+    scale = rng.lognormal(0, 2, (30, 1, 1))
+    some = Records((scale * records.waveforms).astype(np.float32), records.sampling_rate_in_hz, records.table)
+    other = Records(np.roll(some.waveforms, 1, axis=2), some.sampling_rate_in_hz, some.table)
+    planted = Records(some.waveforms + 0.3 * (other.waveforms - some.waveforms), some.sampling_rate_in_hz, some.table)
+    assert averaging.changed("a", "b", some, some)["value"] == 0
+    whole, part = (averaging.changed("a", "b", some, each) for each in (other, planted))
+    assert part["value"] == pytest.approx(0.09 * whole["value"], rel=1e-3) and whole["value"] > 0.5
+    assert part["low"] <= part["value"] <= part["high"] and part["n"] == 30
+
+
+def test_a_network_s_mixes_are_held_against_plain_averages_of_the_same_recordings(study, smoke_findings):
+    ours, plain = (study.generated(name) for name in ("timesnet", "control_average"))
+    assert ours.table["made_from"].tolist() == plain.table["made_from"].tolist()
+    found = one(smoke_findings, subject="timesnet", against="control_average", measure="waveform")
+    assert found["value"] == averaging.changed("timesnet", "control_average", plain, ours)["value"] > 0
+
+
 def test_the_sweep_meets_the_theory_for_every_k(truth):
     rows = averaging.averaging(truth, "control_average")
     sets = [f"k = {k}" for k in averaging.KS]
@@ -222,6 +242,36 @@ def test_a_gap_of_one_with_itself_is_none_and_with_the_wrong_station_large(truth
     drawn = [scores._drawn_scores(truth, real, side, weights) for side in (fake, fake, other)]
     assert (drawn[0] == drawn[1]).all()
     assert interval(drawn[0] - drawn[2], centred=True).low > 0.5
+
+
+LAWS = {  # median f0 in Hz and ln scatter by station
+    "as published": ((2.6, 6.4, 5.1, 12.8, 1.8), (0.15, 0.12, 0.1, 0.05, 0.05)),
+    "well apart": ((2.6, 6.4, 12.8), (0.05,) * 3),
+}
+
+
+def planted_law(f0_in_hz, ln_scatter, n_held_out=18):
+    """What ``scores.improper`` asks of a Study: 400 values of f0 a station of a lognormal law, and counts."""
+    ends = np.random.default_rng(0).standard_normal(400)
+    f0 = {
+        f"S{i}": f * np.exp(s * (ends - ends.mean())) for i, (f, s) in enumerate(zip(f0_in_hz, ln_scatter, strict=True))
+    }
+    asked = {"f0": lambda _: f0, "stage": lambda *_: None, "seed": 0}
+    asked |= {"held_out": SimpleNamespace(table=pd.DataFrame({"station": list(f0) * n_held_out}))}
+    asked |= {"settings": replace(SMOKE, n_generated=100, n_halves=100)}
+    return SimpleNamespace(keep_findings=lambda name, build, inputs: findings.table(build()), **asked)
+
+
+def test_half_the_scatter_is_taken_for_better_by_the_paper_s_score_and_not_by_the_energy_distance():
+    """Where stations are well apart, nothing is to be gained by it: the claim on the score can fail."""
+    shares = {}
+    for name, law in LAWS.items():
+        rows = scores.improper(planted_law(*law))
+        shares[name] = select(rows, set="").set_index("measure")
+        distance = select(rows, measure="f0", statistic="energy distance").set_index("set")["value"]
+        assert distance.idxmin() == "scatter × 1" and distance["scatter × 0.5"] > 0.05 > abs(distance["scatter × 1"])
+        assert shares[name].loc["f0", "high"] < 0.5 and (shares[name]["n"] == 100).all()
+    assert shares["as published"].loc["score", "low"] > 0.5 > shares["well apart"].loc["score", "high"]
 
 
 def test_recordings_score_below_one_and_above_halves_of_chance(truth):

@@ -7,9 +7,13 @@ import pytest
 from conftest import few_draws
 from test_study import recorded
 
-from tsgen import claims, dataset, experiments, findings
+from tsgen import claims, config, dataset, experiments, findings, trials
+from tsgen import study as study_module
 from tsgen.claims import CLAIMS, UNTESTED
 from tsgen.findings import IDENTITY, finding
+
+SMOKE = config.profile("smoke")
+JUDGED = ("timesnet", "cvae", "cgm", "control_bootstrap", "control_average", "control_renoised", "control_regression")
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +21,18 @@ def short(tmp_path, monkeypatch):
     """Few trainings, networks, splits and trials; nothing is written outside the test's folder."""
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
-    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS"):
+    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED"):
         monkeypatch.setattr(experiments, name, 2)
-    monkeypatch.setattr(dataset, "FOLDS", 2)
-    monkeypatch.setattr(experiments, "ABLATED_NETWORKS", (2,))
-    monkeypatch.setattr(experiments, "N_ROUGH", 2)
     monkeypatch.setattr(experiments, "N_ABLATED", 1)
+    monkeypatch.setattr(experiments, "N_POOL", 18 + SMOKE.n_generated)
+    monkeypatch.setattr(experiments, "N_POWER", 4)
+    monkeypatch.setattr(dataset, "FOLDS", 2)
     monkeypatch.setattr(experiments, "RECORDED_FIGURES", ())
-    monkeypatch.setattr(experiments, "JUDGED", ("timesnet", "control_average"))
-    monkeypatch.setattr(experiments, "CONTROLS", ("control_average",))
-    for name, kept in (("VAE_TRIALS", 2), ("CGM_TRIALS", 7)):
-        trials = getattr(experiments, name)
-        ends = [*list(trials)[:1], *list(trials)[kept - 1 : kept]]  # as chosen, and one changed
-        monkeypatch.setattr(experiments, name, {each: trials[each] for each in ends})
-    monkeypatch.setattr(experiments, "ABLATIONS", tuple(experiments.CGM_TRIALS))
+    monkeypatch.setattr(study_module, "JUDGED", JUDGED)
+    monkeypatch.setattr(experiments, "CONTROLS", tuple(name for name in JUDGED if name.startswith("control")))
+    for model, of in trials.TRIALS.items():
+        ends = list(of.items())[:: len(of) - 1]  # as chosen, and the last one, changed
+        monkeypatch.setitem(trials.TRIALS, model, dict(ends))
     with few_draws():
         yield
 
@@ -46,18 +48,16 @@ def ran(name, folder, *given):
 
 TOLD_APART = {
     # experiment: the key that tells its variants apart
-    "roughness": "set",
-    "regressed": "network",
-    "forms": "set",
-    "onehot": "training",
+    "power": "set",
+    "timesnet_trials": "set",
+    "cvae_trials": "set",
+    "cgm_trials": "set",
     "transfer": "set",
-    "seeds": "training",
-    "vae": "set",
-    "cgm_objectives": "set",
-    "cgm_ablations": "set",
+    "roughness": "set",
     "cgm_leaks": "set",
 }
-FOR_CLAIMS = {"evidence", "folds", "recorded", "cgm_networks"}  # in one test below
+FOR_CLAIMS = ("trainings", "networks", "onehot", "regressed")  # in one test below
+FOR_CLAIMS_OF_RECORDINGS = ("recorded", "folds", "trainings")
 
 
 @pytest.mark.slow
@@ -79,42 +79,44 @@ def test_what_is_trained_elsewhere_is_trained_once_and_serves_recorded_stations(
 
 
 def test_every_experiment_is_run_by_a_test():
-    assert set(experiments.EXPERIMENTS) == TOLD_APART.keys() | FOR_CLAIMS
+    assert set(experiments.EXPERIMENTS) == {*TOLD_APART, *FOR_CLAIMS, *FOR_CLAIMS_OF_RECORDINGS}
 
 
 @pytest.mark.slow
 def test_what_claims_read_of_stored_experiments_is_what_experiments_write(tmp_path):
-    given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
-    sources = {"evidence": ran("evidence", tmp_path / "results")[1]}
-    sources["cgm_networks"] = ran("cgm_networks", tmp_path / "results")[1]
-    for name, stem in (("recorded", "recorded"), ("folds", "recorded-folds")):
-        run, sources[stem] = ran(name, tmp_path / "results", *given)
+    sources = {name: ran(name, tmp_path / "results")[1] for name in FOR_CLAIMS}
+    distance_in_km = np.geomspace(10, 90, 60)[np.random.default_rng(0).permutation(60)]
+    given = recorded(tmp_path / "set", distance_in_km=distance_in_km), "TK.0000,TK.0001"
+    for name in FOR_CLAIMS_OF_RECORDINGS:
+        run, rows = ran(name, tmp_path / "results", *given)
+        sources["recorded" if name == "recorded" else f"recorded-{name}"] = rows
         assert run["command"].endswith("--records set --stations TK.0000,TK.0001") and run["records"] == "set"
     asked = [claim for claim in CLAIMS if claim.source != "run"]
     frame = claims.table(sources, asked)
     assert not frame[frame["verdict"] == UNTESTED]["claim"].tolist()
-    assert frame["why"].str.startswith("mean of 2 ").sum() == len(asked) - 1  # all but the one recorded split
-    loss = dict(next(claim for claim in asked if claim.source == "recorded").where)
+    repeated = [claim.source != "recorded" and dict(claim.where)["set"] != "folds" for claim in asked]
+    assert frame["why"].str.startswith("mean of 2 ").tolist() == repeated
+    loss = {"subject": "control_average", "against": "theory", "set": "all recordings"}
     assert abs(findings.one(sources["recorded"], **loss)["value"]) < 0.05  # noise is incoherent
-    read = experiments.sources(sources["evidence"])
+    read = experiments.sources(sources["networks"])
     assert set(read) == {"run", *sources} and len(read["recorded"]) == len(sources["recorded"])
 
 
 def test_recorded_needs_records_and_an_unknown_name_is_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="--records"):
         experiments.run("recorded", "smoke", folder=tmp_path)
-    with pytest.raises(ValueError, match="unknown experiment 'other'; known: roughness"):
+    with pytest.raises(ValueError, match="unknown experiment 'other'; known: power"):
         experiments.run("other", "smoke", folder=tmp_path)
     assert experiments.main(["other"]) == 2 and "unknown experiment" in capsys.readouterr().err
     assert experiments.main(["--list"]) == 0 and "cgm_leaks" in capsys.readouterr().out
 
 
 def test_a_missing_experiment_is_told_with_the_command_that_makes_it(capsys):
-    for name in ("cgm_leaks", "recorded-cgm_networks"):
+    for name in ("cgm_leaks", "recorded-networks"):
         assert not len(experiments.stored(name))
     plain, recorded_one = capsys.readouterr().out.splitlines()
     assert plain.endswith("python -m tsgen.experiments cgm_leaks makes it")
-    assert "tsgen.experiments cgm_networks --records FOLDER --stations A,B makes it" in recorded_one
+    assert "tsgen.experiments networks --records FOLDER --stations A,B makes it" in recorded_one
 
 
 def test_a_stored_experiment_says_when_and_how_it_was_made(tmp_path, capsys):

@@ -109,21 +109,29 @@ def test_pivot_keeps_the_order_of_its_rows_and_signs_each_cell():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "inside", "outside"),
+    ("low", "high", "expected"),
     [
-        (-0.09, 0.09, HOLDS, FAILS),
-        (-0.5, -0.11, FAILS, HOLDS),
-        (0.11, 0.5, FAILS, HOLDS),
-        (0.05, 0.15, UNDECIDED, UNDECIDED),
-        (-0.5, 0.5, UNDECIDED, UNDECIDED),  # a wide interval proves no sameness
-        (0.05, 0.1, UNDECIDED, UNDECIDED),  # the bound itself is not within
-        (None, None, UNTESTED, UNTESTED),
-        (np.nan, np.nan, UNTESTED, UNTESTED),
+        (-0.09, 0.09, HOLDS),
+        (-0.5, -0.11, FAILS),
+        (0.11, 0.5, FAILS),
+        (0.05, 0.15, UNDECIDED),
+        (-0.5, 0.5, UNDECIDED),  # a wide interval proves no sameness
+        (0.05, 0.1, UNDECIDED),  # the bound itself is not within
+        (None, None, UNTESTED),
+        (np.nan, np.nan, UNTESTED),
     ],
 )
-def test_a_verdict_reads_the_interval(low, high, inside, outside):
-    assert verdict(low, high, (-0.1, 0.1)) == inside
-    assert verdict(low, high, (-0.1, 0.1), outside=True) == outside
+def test_a_verdict_reads_the_interval(low, high, expected):
+    assert verdict(low, high, (-0.1, 0.1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),  # Wilson's formula with z = 1.644854, by hand
+    [(176, 200, 0.8370, 0.9128), (0, 20, 0.0, 0.1192), (20, 20, 0.8808, 1.0)],
+)
+def test_a_share_has_wilson_s_interval(k, n, low, high):
+    found = findings.share(np.arange(n) < k)
+    assert (found.value, found.low, found.high) == pytest.approx((k / n, low, high), abs=1e-4) and found.n == n
 
 
 def test_a_planted_bias_is_never_called_equivalent():

@@ -52,6 +52,7 @@ STAGES = {
     "energy": ("generated", "timesnet_energy", 12),
     "average": ("generated", "control_average", 12),
     "fresh": ("fresh", "single"),
+    "given": ("given", "cgm"),
     "measured": ("measured", "timesnet"),
     "f0": ("f0", "held_out"),
     "f0 of generated": ("f0", "timesnet"),
@@ -69,14 +70,19 @@ def changed(study, settings=None):
     return {name for name, of in STAGES.items() if again(study, settings).stage(*of).key != kept[name]}
 
 
-# of each module: the stages of STAGES that editing it builds anew; f0 and measures rest on what is generated
+MIXED = {"generated", "energy", "average", "measured", "f0 of generated"}  # f0 and measures rest on what is generated
+# of each module: the stages of STAGES that editing it builds anew
 EDITED = {
-    "intensity": {"measured"},
-    "oscillator": {"measured"},  # reached through intensity alone
-    "hvsr": {"f0", "f0 of generated", "measured"},  # intensity smooths with its Konno-Ohmachi windows
-    "spectrogram": {"cvae", "cgm"},
+    "intensity": {"measured", "f0", "f0 of generated"},  # features ask it which records have no vertical
+    "oscillator": {*MIXED, "f0", "given"},  # what generates cuts records at their true ends
+    "hvsr": {*MIXED, "f0", "given"},  # the carrier smooths with its Konno-Ohmachi windows
+    "spectrogram": {*MIXED, "cvae", "cgm", "given"},
     "timesnet": {"timesnet", "generated", "energy", "measured", "f0 of generated"},
-    "generate": {"generated", "energy", "average", "measured", "f0 of generated"},
+    "cgm": {"cgm", "given"},
+    "carrier": {*MIXED, "given"},
+    "generate": {*MIXED, "given"},
+    "features": {"measured", "f0", "f0 of generated"},
+    "distance": set(),
     "metrics": set(),
     "findings": set(),
     "evidence.scores": set(),
@@ -100,7 +106,7 @@ def test_editing_a_module_builds_anew_what_rests_on_it_and_nothing_else(study, m
     [
         ({"hvsr": {"bandwidth": 20.0}}, {"f0", "f0 of generated"}),
         ({"cvae": {"beta": 0.5}}, {"cvae"}),
-        ({"mixed_records": 4}, {"generated", "energy", "average", "measured", "f0 of generated"}),
+        ({"mixed_records": 4}, MIXED),
         ({"n_fresh": 22}, {"fresh"}),
         ({"held_out_share": 0.4}, set(STAGES) - {"records"}),
         ({"n_halves": 3}, set()),  # findings alone
@@ -117,15 +123,27 @@ def test_a_changed_setting_builds_anew_what_uses_it_and_nothing_else(study, chan
 
 EVIDENCE = {
     # module: (stages of findings that an edit leaves standing, stages that it does not)
-    "hvsr": ({"model-timesnet", "generated-timesnet", "copying-timesnet"}, {"f0-timesnet", "scores-timesnet"}),
+    "hvsr": ({"model-timesnet", "records"}, {"f0-timesnet", "scores-timesnet", "distances-timesnet"}),
     "evidence.structures": (
         {"scenario", "bias-cvae", "scores-cvae"},
         {"structures-cgm", "structures-measured-given-cgm"},
     ),
     "evidence.copying": ({"scores-timesnet", "bias-timesnet"}, {"copying-cvae", "memory-held_out"}),
-    "metrics": ({"bias-timesnet", "f0-timesnet", "copying-timesnet"}, {"scores-cvae", "scores-gaps"}),
-    "timesnet": ({"scores-cvae", "bias-cvae", "model-cvae"}, {"bias-timesnet", "scores-timesnet", "scores-gaps"}),
-    "study": ({"scores-timesnet", "structures-cgm", "model-cgm"}, set()),
+    "evidence.distances": (
+        {"scores-timesnet", "f0-timesnet", "given-cgm"},
+        {"distances-cvae", "distances-control_shift", "distances-compared", "distances-scenario"},
+    ),
+    "distance": ({"scores-timesnet", "bias-timesnet", "f0-timesnet"}, {"distances-cvae", "distances-compared"}),
+    "features": ({"generated-timesnet", "copying-timesnet"}, {"f0-timesnet", "scores-timesnet", "distances-cvae"}),
+    "metrics": (
+        {"bias-timesnet", "f0-timesnet", "copying-timesnet"},
+        {"scores-cvae", "scores-gaps", "distances-cvae"},
+    ),
+    "timesnet": (
+        {"scores-cvae", "bias-cvae", "model-cvae", "distances-cvae"},
+        {"bias-timesnet", "scores-timesnet", "scores-gaps", "distances-compared"},
+    ),
+    "study": ({"scores-timesnet", "structures-cgm", "model-cgm", "distances-compared"}, set()),
 }
 
 
@@ -143,6 +161,8 @@ def test_findings_of_a_stale_stage_are_not_in_the_results(study, smoke_findings,
         "copying-cvae": {"subject": "cvae", "measure": "r2"},
         "scores-cvae": {"subject": "cvae", "measure": "score", "statistic": "3S × 3S"},
         "bias-timesnet": {"subject": "timesnet", "measure": "pga"},
+        "distances-cvae": {"subject": "cvae", "against": "held_out", "measure": "wave", "protocol": "held_out"},
+        "distances-compared": {"subject": "timesnet", "against": "control_average", "measure": "site"},
     }
     for name, which in said.items():
         assert len(findings.select(smoke_findings, **which))

@@ -20,7 +20,6 @@ BOUNDS = {
     "spread": findings.SPREAD_BOUND,
     "score": 0.05,  # a gap in score below it is no gap: half the width of a score's interval at quick
     "stack": 0.05,  # of R²: unseen recordings differ by less
-    "loss": 0.05,  # ln units about the theory of averaging
     "shuffled": 0.5,  # half of what recordings score
     "flattery": 0.3,  # of a score by the form of its matrix
 }
@@ -31,7 +30,7 @@ NAMING = ["subject", "against", "measure", "statistic", "protocol", "set"]  # a 
 @dataclass(frozen=True)
 class Claim:
     """One sentence, whose it is ("paper" or "study"), the notebook that shows it, and what it rests on. where: (name,
-    value) of its finding's NAMING columns; region: "> bound", "< bound", "within bound" (of 0) or "beyond bound";
+    value) of its finding's NAMING columns; region: "> bound", "< bound" or "within bound" (of 0);
     source: "run", or the experiment whose stored findings it reads."""
 
     text: str
@@ -47,7 +46,7 @@ class Claim:
         sign, name = (-1, name[1:]) if name.startswith("-") else (1, name)
         bound = sign * (float(name) if name[0].isdigit() else BOUNDS[name])
         region = {">": (bound, float("inf")), "<": (-float("inf"), bound)}.get(side, (-bound, bound))
-        return verdict(low, high, region, outside=side == "beyond")
+        return verdict(low, high, region)
 
 
 CLAIMS = tuple(

@@ -182,7 +182,7 @@ def onehot(variants):
     the share of their variance that this changes; and a model trained without it. Five trainings on one split."""
     others = ("timesnet_next_station", "timesnet_no_station")
     for seed, study in variants.trainings():
-        rows = [_changed(name, "timesnet", *map(study.generated, ("timesnet", name))) for name in others]
+        rows = [averaging.changed(name, "timesnet", *map(study.generated, ("timesnet", name))) for name in others]
         yield {"training": seed}, findings.table(rows), *_scored(study, "timesnet", *others)
         without = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
         yield {"training": seed, "set": "trained without"}, *_scored(without, "timesnet")
@@ -194,12 +194,6 @@ def _scored(study, *names):
     for name in names:
         yield distances.distances(study, name)
         yield scores.recordings(study) if name == "training" else scores.scores(study, name)
-
-
-def _changed(name, against, some, other):
-    """Finding: the share of the variance of Records that others, row by row the same, differ by; median over rows."""
-    share = ((other.waveforms - some.waveforms) ** 2).mean(2) / np.maximum(some.waveforms.var(axis=2), 1e-12)
-    return finding(name, against, "waveform", "share of variance changed", np.median(share), len(some))
 
 
 def transfer(variants):
@@ -217,7 +211,7 @@ def transfer(variants):
             moved = variants.study(f"from-{region}-{seed}", own, seed, whole=home, models_of=there)
             studies[f"another network, {region} region"] = moved
         for name, study in studies.items():
-            lost = _changed("timesnet", "training", study.training, study.reconstructed("timesnet"))
+            lost = averaging.changed("timesnet", "training", study.training, study.reconstructed("timesnet"))
             yield {"network": seed, "set": name}, findings.table([lost]), *_scored(study, "timesnet_dirichlet")
         yield {"network": seed}, *_scored(home, "training", "control_average_dirichlet")
 

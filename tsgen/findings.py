@@ -63,6 +63,12 @@ def over(values):
     return Estimate(mean, mean - half, mean + half, n)
 
 
+def share(seen):
+    """Estimate of how often something holds, from booleans (n,), with its 90 % interval (Wilson)."""
+    low, high = stats.binomtest(int(np.sum(seen)), len(seen)).proportion_ci(0.9, method="wilson")
+    return Estimate(float(np.mean(seen)), float(low), float(high), len(seen))
+
+
 # ---- rows ----
 
 
@@ -123,14 +129,14 @@ def pivot(rows, index, columns, digits=2, bounds=None):
     return wide
 
 
-def verdict(low, high, region, outside=False):
-    """HOLDS where the interval lies in the region (low, high), FAILS where all of it lies beyond, else UNDECIDED.
-    outside: the other way round. UNTESTED without an interval."""
+def verdict(low, high, region):
+    """HOLDS where the interval lies in the region (low, high), FAILS where all of it lies beyond, else UNDECIDED;
+    UNTESTED without an interval."""
     if low is None or high is None or low != low or high != high:
         return UNTESTED
-    inside, beyond = region[0] < low and high < region[1], low > region[1] or high < region[0]
-    good, bad = (beyond, inside) if outside else (inside, beyond)
-    return HOLDS if good else FAILS if bad else UNDECIDED
+    if region[0] < low and high < region[1]:
+        return HOLDS
+    return FAILS if low > region[1] or high < region[0] else UNDECIDED
 
 
 def text(row, digits=2, bound=None):

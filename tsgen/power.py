@@ -63,4 +63,6 @@ def power_of(measure, pool, stations, n_held_out, n_generated, n_draws, seed=0):
     rows = [finding("truth", "truth", measure, "mean under one law", findings.over(same), **of)]
     shares = {"level at 0.05": rejected} | {f"coverage, {name}": each for name, each in covered.items()}
     shares |= {f"power, shift {shift:g}": each for shift, each in seen.items()}
-    return rows + [finding("truth", "truth", measure, name, np.mean(each), **of) for name, each in shares.items()]
+    return rows + [
+        finding("truth", "truth", measure, name, findings.share(each), **of) for name, each in shares.items()
+    ]

@@ -94,7 +94,8 @@ def losses(model, records, k, seed=0):
 
 def averaging(study, name):
     """Findings on mixes of a generator of SWEPT: what each of FORMS loses at the study's k, and, for k of KS (``set``),
-    score, loss and ln D5-95; how long ten last against one, and how far the score moves at most."""
+    score, loss and ln D5-95; how long ten last against one, and how far the score moves at most; how far a network's
+    mixes are from plain averages of the same recordings."""
 
     def build():
         model, k, n = study.mixer(name), study.settings.mixed_records, len(study.training)
@@ -105,11 +106,23 @@ def averaging(study, name):
             rows.append(finding(name, "", "ln std", "loss", estimate, n, set=form))
             rows.append(finding("theory", "", "ln std", f"loss of {name}", theory, set=form))
             rows.append(finding(name, "theory", "ln std", "loss", estimate.less(theory), n, set=form))
+        if name in MODELS:
+            rows.append(changed(name, "control_average", *map(study.generated, ("control_average", name)), study.seed))
         return rows + _sweep(study, name, model)
 
     inputs = [study.stage(of, which) for of, which in (("f0", "held_out"), ("measured", "training"))]
-    inputs += [study.stage("model", name)] if name in MODELS else []
+    inputs += [study.stage_of(which) for which in ("control_average", name)] if name in MODELS else []
     return study.keep_findings(f"averaging-{name}", build, inputs)
+
+
+def changed(name, against, some, other, seed=0):
+    """Finding: the share of the variance of Records that others, row by row of the same recordings, differ by; median
+    over rows."""
+    difference, variance = ((other.waveforms - some.waveforms) ** 2).mean(axis=(1, 2)), some.waveforms.var(axis=2)
+    share = Sample.of(difference / np.maximum(variance.mean(axis=1), 1e-12), other.table)
+    (weights,) = event_weights(share, n_draws=N_DRAWS, seed=seed)
+    drawn = interval(findings.drawn_median(share.values, weights))
+    return finding(name, against, "waveform", "share of variance changed", drawn, len(some))
 
 
 def _sweep(study, name, model):

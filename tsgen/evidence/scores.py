@@ -179,7 +179,7 @@ def _shuffled(study):
 def improper(study):
     """Findings on generators that are right but for the scatter of f0 (``set``: times SCATTERS), against recordings of
     the true law, at the sizes used: the paper's score and the energy distance of ln f0 (in units of its scatter), means
-    with 5 to 95 % of draws; and in how many half the scatter gets the better of the true one. The law of a station
+    with 5 to 95 % of draws; and in what share half the scatter gets the better of the true one. The law of a station
     is lognormal, with its recordings' median and scatter."""
 
     def build():
@@ -205,10 +205,8 @@ def improper(study):
             of = {"set": f"scatter × {factor:g}", "n": n * len(laws), "n_against": int(sizes[list(laws)].sum())}
             rows.append(finding("law", "law", measure, names[measure], interval(values, np.mean(values)), **of))
         for measure, sign in (("score", 1), ("f0", -1)):
-            better = np.mean(sign * np.subtract(drawn[measure, 0.5], drawn[measure, 1.0]) > 0)
-            rows.append(
-                finding("law", "law", measure, "draws in which half the scatter is better", better, len(values))
-            )
+            better = findings.share(sign * np.subtract(drawn[measure, 0.5], drawn[measure, 1.0]) > 0)
+            rows.append(finding("law", "law", measure, "draws in which half the scatter is better", better, better.n))
         return rows
 
     inputs = [study.stage("f0", "targets"), study.stage("f0", "held_out")]

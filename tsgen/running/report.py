@@ -29,7 +29,7 @@ SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fo
 SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
     "Structures": r", structure\b",
     "Scenario": r", (scenario|unseen|.* training),",
-    "Averaging": r"^theory|\bk = \d|, ln std$",
+    "Averaging": r"^theory|\bk = \d|, (ln std|waveform)$",
     "Memorisation": r", (largest_correlation|r2|active_records)$",
     "Records and levels": r"^,",  # against nothing
     "Scores": r", (score|similarity|f0|.*(distance|skill))$",
