@@ -291,7 +291,7 @@ PROFILES = {
     ),
     # for reading and teaching; batch and rate measured: the published 32 and 3e-4 stay far from converged in this time
     "quick": _profile(
-        "quick", 50.0, 2048, (16, 32, 4, 2, 2), TrainingSettings(8, 6, 4, 3e-3, 1e-3), (40, 15), (60,) * 5, 100
+        "quick", 50.0, 2048, (16, 32, 4, 2, 2), TrainingSettings(8, 12, 8, 3e-3, 1e-3), (40, 15), (60,) * 5, 100
     ),
     # the published setting; windows as long in seconds as at 50 Hz
     "paper": _profile(

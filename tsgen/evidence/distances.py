@@ -20,16 +20,24 @@ from tsgen.study import CONDITIONED, N_GIVEN, SHIFTED
 N_DRAWS = 400  # of each bootstrap over events
 DISTANCE, ONE_LAW, BEYOND = "energy distance", "energy distance, if of one law", "energy distance, beyond one law's"
 RIVALS = ("control_regression", "control_average", "control_renoised", "control_bootstrap")  # what a model should beat
+FEWEST_FREEDOM = 50  # of the background's scatter within stations
 COMPARED = ("timesnet", "cvae", "cgm")
 
 
 def whitenings(study):
-    """{measure: Whitening} by the recordings that models may see, of the columns that the targets' recordings show; a
-    measure of which they show none is left out."""
-    seen = study.features("training")
-    recorded = pd.concat([seen, study.features("held_out")], ignore_index=True)
-    if set(study.background.table["kind"]) == set(study.training.table["kind"]):  # else simulated ones serve
-        seen = pd.concat([seen, study.features("background")], ignore_index=True)
+    """{measure: Whitening} by the background's recordings, of the columns that the targets' recordings show; a measure
+    of which they show none is left out.
+
+    No side of a comparison is among them: a few dozen recordings would seem to scatter less than others of their law,
+    by what they have lent the unit. Where the background is simulated for recorded targets, or has few stations of
+    several records, the training recordings serve, too."""
+    recorded = pd.concat([study.features(which) for which in ("training", "held_out")], ignore_index=True)
+    background = study.background.table
+    seen = study.features("background")
+    if set(background["kind"]) != set(study.training.table["kind"]):
+        seen = study.features("training")
+    elif len(background) - background["station"].nunique() < FEWEST_FREEDOM:
+        seen = pd.concat([seen, study.features("training")], ignore_index=True)
     found = {}
     for measure, columns in FEATURES.items():
         if columns := shown(recorded, columns, study.stations):

@@ -268,7 +268,7 @@ def fragility_curves(study):
     size = {"figsize": (11, 0.8 + 2.9 * len(rows)), "sharex": "col", "sharey": True, "squeeze": False}
     drawn, axes = plt.subplots(len(rows), len(structures.LIMITS), **size)
     for row, (given, frames) in zip(axes, rows, strict=True):
-        for ax, (limit, drift), name in zip(row, structures.LIMITS.items(), structures.CAPACITIES, strict=True):
+        for ax, name in zip(row, structures.CAPACITIES, strict=True):
             for frame, look in frames:
                 values = np.sort(frame[name].dropna())
                 if len(values) < 2:
@@ -278,9 +278,9 @@ def fragility_curves(study):
                 ax.plot(np.exp(x) / G_IN_CM_S2, fit, label=look.label, **look.line)
                 share = (np.arange(len(values)) + 0.5) / len(values)
                 ax.plot(np.exp(values) / G_IN_CM_S2, share, ".", color=look.color, markersize=5, markevery=0.03)
-            if row is axes[0]:
-                ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
         row[0].set_ylabel(f"probability of exceedance\n{given}")
+    for ax, (limit, drift) in zip(axes[0], structures.LIMITS.items(), strict=True):
+        ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
     for ax in axes[-1]:
         ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
     _legend(drawn, axes[:, 0])
