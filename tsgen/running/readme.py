@@ -88,6 +88,8 @@ def recorded_table(stored):
     """results/recorded-folds.json: every recording of the recorded stations against the fold that has not seen it."""
     run, rows = stored["run"], findings.table(stored["findings"])
     stations, pooled = run["command"].split("--stations ")[1].split(","), findings.select(rows, set="folds")
+    if not len(pooled):
+        return ""
     splits = findings.select(rows[rows["set"].str.endswith("splits")], measure="score").assign(set="")
     about = f"On {len(stations)} **recorded** stations ({run['attribution']}; `{run['command']}`, {run['date']}):"
     return f"{about}\n\n{distance_table(pooled, splits)}\n\n{beaten(pooled)}".rstrip()
@@ -102,5 +104,6 @@ def of_project(root, results=None):
     recorded = root / "results" / "recorded-folds.json"
     if recorded.exists():
         parts.append(recorded_table(json.loads(recorded.read_text())))
+    parts = [part for part in parts if part]
     text = "\n".join((MARKS[0], *(f"{part}\n" for part in parts), MARKS[1]))
     return re.sub(".*?".join(map(re.escape, MARKS)), lambda _: text, (root / "README.md").read_text(), flags=re.S)
