@@ -157,7 +157,7 @@ CGM_TRIALS = {
     "envelope term": {"envelope_weight": 0.1}, "duration term": {"duration_weight": 0.1},
     "all three terms": {"spectral_weight": 0.1, "envelope_weight": 0.1, "duration_weight": 0.1},
     "three times the epochs": None,
-    "no latent of the record": {"record_latent": 0}, "record's latent uncorrelated": {"record_prior": "diagonal"},
+    "no latent of the record": {"record_latent": 0},
     "record's divergence at weight 1": {"record_beta": 1.0}, "no linear path": {"linear": False},
     "level not corrected": {"corrected": False}, "no learned spread": {"residual": "none"},
     "no clock": {"clock": 0}, "phase 1 with the background": {"keeps_background": True},
