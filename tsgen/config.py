@@ -180,7 +180,7 @@ class CVAESettings(OwnRecipe):
 
 CGM_FAULTS = ("window", "std", "prior")
 CGM_OPTIONS = {"residual": ("learned", "none"), "carrier": ("griffin_lim", "noise"), "scaling": ("standard", "min_max")}
-CGM_OPTIONS |= {"record_prior": ("full", "diagonal"), "n_components": (1, 3)}
+CGM_OPTIONS |= {"n_components": (1, 3)}
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,6 @@ class CGMSettings(OwnRecipe):
     n_stations: int = 0  # size of the station embedding; Study sets it to the number of targets
     latent: int = 32  # z, a frame
     record_latent: int = 8  # the same for all frames: source strength, shift of f0; 0 is published
-    record_prior: str = "full"  # covariance of its prior, by condition; "diagonal" draws records too much alike
     linear: bool = True  # a linear path beside the condition MLP: scaling is nearly linear in magnitude and ln distance
     corrected: bool = True  # for the power that drawing, decoding and inverting add, as found on training records
     hidden: int = 32  # h: condition MLP and prior

@@ -106,29 +106,23 @@ class RecordPrior(nn.Module):
     """Gaussian of the record's latent (u numbers) under a condition c: mean + mixing · independent draws.
 
     network: c to mean and log variance, 2 u values. Mixing is unit lower triangular and depends on c, as the variances
-    do: what varies from record to record differs between stations. correlated=False: mixing is the identity.
+    do: what varies from record to record differs between stations.
     """
 
-    def __init__(self, network, condition, size, correlated):
+    def __init__(self, network, condition, size):
         super().__init__()
         self.network, self.size = network, size
-        self.entries = nn.Linear(condition, size * (size - 1) // 2) if correlated else None
-        for values in self.entries.parameters() if correlated else ():
+        self.entries = nn.Linear(condition, size * (size - 1) // 2)
+        for values in self.entries.parameters():
             nn.init.zeros_(values)
 
     def forward(self, c):
         """(mean, log variance, mixing) of c (batch, c): (batch, u) twice, and (batch, u, u)."""
         mean, log_variance = bounded(self.network(c).chunk(2, 1))
         mixing = torch.eye(self.size, device=c.device).repeat(len(c), 1, 1)
-        if self.entries is not None:
-            row, column = torch.tril_indices(self.size, self.size, -1)
-            mixing[:, row, column] = self.entries(c)
+        row, column = torch.tril_indices(self.size, self.size, -1)
+        mixing[:, row, column] = self.entries(c)
         return mean, log_variance, mixing
-
-    def draw(self, c, noise, of=draw):
-        """A sample (batch, u); noise (batch, u) standard normal, of: how an independent number is drawn."""
-        mean, log_variance, mixing = self(c)
-        return mean + (mixing @ of(torch.zeros_like(mean), log_variance, noise)[..., None])[..., 0]
 
     def divergence(self, mean, log_variance, c):
         """(batch,) KL of the diagonal Gaussian (mean, log variance) from the prior N(mean, mixing · D · mixingᵀ)."""

@@ -67,12 +67,11 @@ def shaped_noise(level, generators, n_fft, hop, n_samples, iterations):
     return griffin_lim(shaped.abs(), shaped, n_fft, hop, n_samples, iterations)
 
 
-def ln_octave_power(log_amplitude):
-    """(batch, component, bin) ln of the power over all frames and an octave about the bin of (…, bin, frame)."""
-    n_bins, device = log_amplitude.shape[2], log_amplitude.device
-    place = torch.arange(n_bins, device=device).clamp_min(0.5)
-    octave = ((place / place[:, None]).log2().abs() <= 0.5).float()
-    return ((2 * log_amplitude).logsumexp(3)[:, :, None] + octave.log()).logsumexp(3)
+def ln_band_power(log_amplitude):
+    """(batch, component, bin) ln of the mean power of a bin and its neighbours, over all frames of (…, bin, frame)."""
+    place = torch.arange(log_amplitude.shape[2], device=log_amplitude.device)
+    near = ((place - place[:, None]).abs() <= 1).float()
+    return ((2 * log_amplitude).logsumexp(3)[:, :, None] + (near / near.sum(1, keepdim=True)).log()).logsumexp(3)
 
 
 def generators(names):

@@ -1,4 +1,4 @@
-"""How the settings of the models were chosen: twelve trials each, one thing changed at a time, ranked by the judge."""
+"""How the settings of the models were chosen: twelve trials or more, one thing changed at a time, ranked by the judge."""
 
 import pandas as pd
 
@@ -31,10 +31,13 @@ TRIALS = {  # model: {trial: (part of the settings, fields changed)}
         "twice the epochs": ("cgm", {"epochs": (60, 80)}),
         "rates 3e-3, 1e-3": ("cgm", {"learning_rates": (3e-3, 1e-3)}),
         "no latent of the record": ("cgm", {"record_latent": 0}),
-        "record's latent uncorrelated": ("cgm", {"record_prior": "diagonal"}),
         "record's divergence at weight 1": ("cgm", {"record_beta": 1.0}), "no linear path": ("cgm", {"linear": False}),
         "level not corrected": ("cgm", {"corrected": False}), "no learned spread": ("cgm", {"residual": "none"}),
         "no clock": ("cgm", {"clock": 0}), "phase 1 with the background": ("cgm", {"keeps_background": True}),
+        "spectral term": ("cgm", {"spectral_weight": 0.1}), "envelope term": ("cgm", {"envelope_weight": 0.1}),
+        "duration term": ("cgm", {"duration_weight": 0.1}), "fault: window": ("cgm", {"faults": ("window",)}),
+        "fault: standard deviation": ("cgm", {"faults": ("std",)}),
+        "fault: one scale for all bins": ("cgm", {"scaling": "min_max"}),
     },
 }  # fmt: skip
 
@@ -43,7 +46,7 @@ def trials_of(model):
     """The experiment that tries the settings of a model."""
 
     def trials(variants):
-        """A model's settings, twelve trials: five background stations play targets (another network than the
+        """A model's settings, one changed at a time: five background stations play targets (another network than the
         notebooks', seed 20), energy distances to fresh truth there (recorded stations: to their held-out records), and
         the trials' mean rank over the distances. Chosen by that alone."""
         stations, seed = variants.players(), 0 if variants.records else TRIAL_NETWORK
