@@ -1,4 +1,4 @@
-"""How the settings of the models were chosen: one thing changed at a time, a dozen trials or more, ranked by the judge."""
+"""How the settings of the models were chosen: one thing changed at a time, ranked by the energy distances."""
 
 import pandas as pd
 
