@@ -72,7 +72,7 @@ def test_the_coarse_shape_alone_does_not_do(recordings):
 
 
 def test_it_is_no_copy_of_the_wave(recordings, again):
-    """A record correlates with its resynthesis as two resyntheses do, which share no random number (0.29 at the best lag)."""
+    """A record correlates with its resynthesis as two resyntheses do, which share no random number (0.29)."""
     some, other = (side.take(np.arange(0, len(recordings), 3)) for side in (recordings, again))
     third = resynthesised(some, key=1)
     of_source, of_noise = (np.median(largest_correlation(side, third)) for side in (some, other))
