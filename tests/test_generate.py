@@ -99,24 +99,6 @@ def test_bootstrap_repeats_recordings(records):
         np.testing.assert_array_equal(source.waveforms[0], wave)
 
 
-def test_renoised_records_name_their_source_and_are_as_long(records):
-    n = np.where(np.arange(len(records)) % 4 == 0, 150, 256)
-    some = records.with_columns(samples=n)
-    made_up = generate.renoised(some, 70, seed=4)
-    assert made_up.table["event"].is_unique and set(made_up.table["source"]) == {"control_renoised"}
-    for row, wave in zip(made_up.table.itertuples(), made_up.waveforms, strict=True):
-        source = some.select(station=row.station, event=row.made_from)
-        assert row.samples == source.table["samples"].item() and row.weights == "1"
-        assert row.distance_in_km == pytest.approx(source.table["distance_in_km"].item())
-        assert not wave[:, row.samples :].any() and wave[:, : row.samples].all()
-        true = source.waveforms[0, :, : row.samples].astype(float)
-        assert wave[:, : row.samples].std() == pytest.approx(true.std(), rel=0.15)
-        assert abs(np.corrcoef(wave[:, : row.samples].ravel(), true.ravel())[0, 1]) < 0.5
-    again = made_up.table["made_from"].duplicated(keep=False).to_numpy()
-    assert len(np.unique(made_up.waveforms[again, 0, 9])) == again.sum()  # each draw has noise of its own
-    np.testing.assert_array_equal(generate.renoised(some, 70, seed=4).waveforms, made_up.waveforms)
-
-
 def test_random_phase_keeps_the_spectrum_and_no_waveform():
     rng = np.random.default_rng(0)
     some = made(n=20, t=2048, stations=2)

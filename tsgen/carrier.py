@@ -1,19 +1,22 @@
 """A carrier at two scales: fresh noise that takes a record's power in time and frequency, coarse, and its Fourier
 spectrum, fine. Strong motion above 1 Hz is close to such noise; one window alone cannot show both an f0 of 1.8 Hz and a
-duration. It is driven by recordings (``generate.renoised``) or by whatever makes the two shapes."""
+duration. It is driven by recordings (``renoised``) or by whatever makes the two shapes."""
 
 import numpy as np
 import torch
 from scipy import fft
 
 from tsgen import spectrogram
+from tsgen.generate import by_station
 from tsgen.hvsr import konno_ohmachi
+from tsgen.oscillator import cut, true_waveforms
 
 WINDOW_IN_S = 1.28  # of the coarse shape: 64 samples at 50 Hz, a quarter of it from frame to frame
 BANDWIDTH = 30.0  # b of the fine shape's smoothing: at 40 filters ring longer (ln D5-95 +0.05 instead of +0.04)
 ROUNDS = 8  # each shape disturbs the other: after one, ln D5-95 is 0.16 off and ln PSA up to 0.07
 STEPS_A_DECADE = 40  # of the fine shape: three within the smoothing's half width
 LOWEST_IN_HZ = 0.1  # below it the fine shape is constant
+BATCH = 64  # records at once
 
 
 class Carrier:
@@ -61,3 +64,25 @@ class Carrier:
 
 def _ratio(wanted, found):
     return (wanted + spectrogram.FLOOR) / (found + spectrogram.FLOOR)
+
+
+def renoised(records, n_per_station, seed=0):
+    """Control: recordings of the station drawn with replacement, each through the carrier: its shape, not its wave.
+
+    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source.
+    """
+    carrier, samples = Carrier(records.n_samples, records.sampling_rate_in_hz), []
+
+    def carried(own, generator):
+        drawn, waves = generator.integers(len(own), size=n_per_station), []
+        for rows in np.array_split(np.arange(n_per_station), max(1, -(-n_per_station // BATCH))):
+            source = own.take(drawn[rows])
+            x = torch.from_numpy(true_waveforms(source)).float()
+            names = (("renoised", seed, own.stations[0], row) for row in rows)
+            x = carrier.waves(carrier.coarse(x), carrier.fine(x), spectrogram.generators(names))
+            waves.append(cut(x.numpy(), source.table["samples"]))
+            samples.extend(source.table["samples"])
+        return np.concatenate(waves), np.eye(len(own))[drawn]
+
+    made = by_station(records, "control_renoised", seed, carried)
+    return made.with_columns(samples=samples)

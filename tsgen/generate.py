@@ -7,13 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import spectrogram
-from tsgen.carrier import Carrier
 from tsgen.model import standardise, waveforms_of
-from tsgen.oscillator import cut, true_waveforms
 from tsgen.records import Records
 
-BATCH = 64  # records at once
 WEIGHTS = ("equal", "dirichlet", "energy")
 
 
@@ -43,7 +39,7 @@ def mix(model, records, n_per_station, k=5, weights="equal", replace=False, seed
         chosen = weight_matrix(generator, n_per_station, len(own), k, weights, replace)
         return decode_mixture(model, *model.encode_records(own), chosen, weights), chosen
 
-    return _by_station(records, model.name, seed, mixed)
+    return by_station(records, model.name, seed, mixed)
 
 
 def mix_bank(model, bank, sampling_rate_in_hz, n_per_station, k=5, seed=0):
@@ -95,29 +91,7 @@ def bootstrap(records, n_per_station, seed=0):
         drawn = generator.integers(len(own), size=n_per_station)
         return own.waveforms[drawn], np.eye(len(own))[drawn]
 
-    return _by_station(records, "control_bootstrap", seed, drawn_again)
-
-
-def renoised(records, n_per_station, seed=0):
-    """Control: recordings of the station drawn with replacement, each through ``carrier``: its shape, not its wave.
-
-    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source.
-    """
-    carrier, samples = Carrier(records.n_samples, records.sampling_rate_in_hz), []
-
-    def carried(own, generator):
-        drawn, waves = generator.integers(len(own), size=n_per_station), []
-        for rows in np.array_split(np.arange(n_per_station), max(1, -(-n_per_station // BATCH))):
-            source = own.take(drawn[rows])
-            x = torch.from_numpy(true_waveforms(source)).float()
-            names = (("renoised", seed, own.stations[0], row) for row in rows)
-            x = carrier.waves(carrier.coarse(x), carrier.fine(x), spectrogram.generators(names))
-            waves.append(cut(x.numpy(), source.table["samples"]))
-            samples.extend(source.table["samples"])
-        return np.concatenate(waves), np.eye(len(own))[drawn]
-
-    made = _by_station(records, "control_renoised", seed, carried)
-    return made.with_columns(samples=samples)
+    return by_station(records, "control_bootstrap", seed, drawn_again)
 
 
 def random_phase(records, n_per_station, seed=0):
@@ -134,7 +108,7 @@ def random_phase(records, n_per_station, seed=0):
         shaped = np.fft.irfft(np.exp(1j * np.angle(noise)) * spectrum, n_samples) * rms[drawn]
         return shaped.astype(np.float32), np.eye(len(own))[drawn]
 
-    return _by_station(records, "control_phase", seed, shaped_noise)
+    return by_station(records, "control_phase", seed, shaped_noise)
 
 
 def other_station(generated):
@@ -176,7 +150,7 @@ def sample(model, stations=None, scenarios=None, n=1, seed=0):
     return Records.concatenate(parts)
 
 
-def _by_station(records, source, seed, make):
+def by_station(records, source, seed, make):
     """Records a station: make(own records, random generator) gives waveforms (n, 3, t) and weights (n, own records)."""
     parts, rate = [], records.sampling_rate_in_hz
     for number, station in enumerate(records.stations):

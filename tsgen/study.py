@@ -14,7 +14,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import cgm, cvae, features, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
+from tsgen import (
+    carrier,
+    cgm,
+    cvae,
+    features,
+    findings,
+    generate,
+    hvsr,
+    measures,
+    metrics,
+    simulate,
+    store,
+    timesnet,
+    trainer,
+)
 from tsgen.dataset import Dataset
 from tsgen.measures import SCENARIO
 from tsgen.needs import scenario_known
@@ -86,7 +100,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
-    "control_renoised": lambda study, n: generate.renoised(study.training, n, study.seed),
+    "control_renoised": lambda study, n: carrier.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
 } | {name: _mixed(name, of) for name, of in VARIANTS.items()}
 RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
