@@ -69,8 +69,9 @@ def test_the_null_keeps_its_level_though_records_share_events():
     assert 0.02 < np.mean(beyond) < 0.09
 
 
-@pytest.mark.parametrize(("n", "least"), [(18, 0.82), (4, 0.75)])
+@pytest.mark.parametrize(("n", "least"), [(18, 0.86), (4, 0.89)])
 def test_the_interval_covers_a_planted_difference(n, least):
+    """In 0.9 of draws, but for chance (0.02); without widening it is 0.84 at four recordings."""
     rng, covered = np.random.default_rng(7), []
     truth = metrics.energy_distance(rng.normal(size=(3000, 3)) + 0.7, rng.normal(size=(3000, 3)))
     for draw in range(250):
