@@ -51,6 +51,7 @@ STAGES = {
     "generated": ("generated", "timesnet", 12),
     "energy": ("generated", "timesnet_energy", 12),
     "average": ("generated", "control_average", 12),
+    "renoised": ("generated", "control_renoised", 12),
     "fresh": ("fresh", "single"),
     "given": ("given", "cgm"),
     "measured": ("measured", "timesnet"),
@@ -70,18 +71,19 @@ def changed(study, settings=None):
     return {name for name, of in STAGES.items() if again(study, settings).stage(*of).key != kept[name]}
 
 
-MIXED = {"generated", "energy", "average", "measured", "f0 of generated"}  # f0 and measures rest on what is generated
+MEASURED = {"measured", "f0", "f0 of generated"}
+MIXED = {"generated", "energy", "average", "renoised", "measured", "f0 of generated"}  # the last two rest on the first
 # of each module: the stages of STAGES that editing it builds anew
 EDITED = {
-    "intensity": {"measured", "f0", "f0 of generated"},  # features ask it which records have no vertical
-    "oscillator": {*MIXED, "f0", "given"},  # what generates cuts records at their true ends
-    "hvsr": {*MIXED, "f0", "given"},  # the carrier smooths with its Konno-Ohmachi windows
-    "spectrogram": {*MIXED, "cvae", "cgm", "given"},
+    "intensity": MEASURED,  # features ask it which records have no vertical
+    "oscillator": {*MEASURED, "renoised"},  # what the carrier makes is cut at the record's true end
+    "hvsr": {*MEASURED, "renoised"},  # the carrier smooths with its Konno-Ohmachi windows
+    "spectrogram": {"cvae", "cgm", "given", "renoised"},
     "timesnet": {"timesnet", "generated", "energy", "measured", "f0 of generated"},
     "cgm": {"cgm", "given"},
-    "carrier": {*MIXED, "given"},
+    "carrier": {"renoised"},
     "generate": {*MIXED, "given"},
-    "features": {"measured", "f0", "f0 of generated"},
+    "features": MEASURED,
     "distance": set(),
     "metrics": set(),
     "findings": set(),
