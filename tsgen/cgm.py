@@ -16,6 +16,7 @@ from tsgen.model import RecordPrior, bounded, evaluation, kl, waveforms_of
 
 LOWEST_AMPLITUDE = 1e-3  # cm/s^2, below any accelerograph's noise: keeps the log of zeros finite
 LEVEL_DRAWS = 8  # of the prior, for each record that the level is fitted to
+LEAST_FREEDOM = 0.1  # of the records, that the linear law leaves: a single one leaves none
 POOLED = 18  # records of all stations that count beside a station's own: at 42 of these a weight of 0.7 predicts best
 BATCH = 64  # records at once
 
@@ -218,10 +219,11 @@ class CGMGM(model.StationModel):
         with evaluation(self):
             encoded = [(c, station, *record) for _, _, c, station, _, record in self._encoded(records)]
         c, station, mean, log_variance = map(torch.cat, zip(*encoded, strict=True))
-        design, penalty = _with_one(c), torch.diag(_with_one(c).var(0) + 1e-6)
-        gram, n = design.T @ design, len(c)
+        design, n = _with_one(c), len(c)
+        gram, penalty = design.T @ design, torch.diag(design.var(0, correction=min(1, n - 1)) + 1e-6)
         self.record_mean.copy_(torch.linalg.solve(gram + penalty, design.T @ mean))
         left, share = mean - design @ self.record_mean, 1 - torch.linalg.solve(gram + penalty, gram).trace() / n
+        share = share.clamp_min(LEAST_FREEDOM)
 
         def covariance(rows):
             return left[rows].T @ left[rows] / (share * rows.sum()) + torch.diag(log_variance[rows].exp().mean(0))
