@@ -32,7 +32,8 @@ class ScenarioLaw:
         self.coefficients = inverse.astype(values.dtype) @ values  # (stations + 6, p)
         left = values - self.mean(table)
         direction = np.linalg.eigh((left @ left.T).astype(float))[1][:, : -n_components - 1 : -1]  # (n, components)
-        direction *= np.where(direction.sum(axis=0) < 0, -1, 1)  # else the processor chooses the sign
+        # else the processor chooses the sign, as it would of the sum: residuals about stations' means add up to 0
+        direction *= np.where((direction**3).sum(axis=0) < 0, -1, 1)
         self.components = (direction.T / np.sqrt(freedom)).astype(values.dtype) @ left  # each as long as it scatters
 
     def _design(self, table):
