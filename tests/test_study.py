@@ -174,7 +174,7 @@ def test_findings_of_a_stale_stage_are_not_in_the_results(study, smoke_findings,
 @pytest.fixture
 def copied(study, smoke_findings, tmp_path):
     """The run in a folder of its own, to be harmed."""
-    shutil.copytree(study.folder, tmp_path / "smoke")
+    shutil.copytree(study.folder, tmp_path / "smoke", ignore=shutil.ignore_patterns(".*"))
     return again(study, folder=tmp_path / "smoke")
 
 
