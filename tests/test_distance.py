@@ -69,8 +69,7 @@ def test_the_null_keeps_its_level_though_records_share_events():
     assert 0.02 < np.mean(beyond) < 0.09
 
 
-@pytest.mark.parametrize(("n", "least"), [(18, 0.86), (4, 0.89)])
-def test_the_interval_covers_a_planted_difference(n, least):
+def test_the_interval_covers_a_planted_difference(n=4):
     """In 0.9 of draws, but for chance (0.02); without widening it is 0.84 at four recordings."""
     rng, covered = np.random.default_rng(7), []
     truth = metrics.energy_distance(rng.normal(size=(3000, 3)) + 0.7, rng.normal(size=(3000, 3)))
@@ -78,7 +77,7 @@ def test_the_interval_covers_a_planted_difference(n, least):
         y, x = sample(rng.normal(size=(n, 3))), sample(rng.normal(size=(60, 3)) + 0.7)
         found = distance.estimate(x, y, "A", 200, seed=draw)
         covered.append(found.low <= truth <= found.high)
-    assert least < np.mean(covered) < 0.97
+    assert 0.89 < np.mean(covered) < 0.97
 
 
 def test_whitened_features_scatter_by_one_within_stations_whatever_separates_these():
@@ -113,6 +112,7 @@ def test_power_keeps_events_whole_and_finds_level_and_power():
     fake, real = power.drawn_rows(pool, "AB", 10, 40, rng)
     assert len(real) == 20 and len(set(pool.event[real])) == 10 and len(fake) == 80
     assert not set(pool.event[real]) & set(pool.event[fake])
+    assert not set(pool.event[fake[:40]]) & set(pool.event[fake[40:]])
     rows = power.power_of("site", Sample(pool.values / np.sqrt(3), pool.event, pool.station), "AB", 10, 40, 40)
     assert one(rows, statistic="level at 0.05")["value"] < 0.2
     assert one(rows, statistic="power, shift 1")["value"] > 0.9 > one(rows, statistic="power, shift 0.1")["value"] + 0.3

@@ -81,12 +81,11 @@ def drawn(found, weights):
 
 
 def expanded(draws, y):
-    """Estimate of draws (1 + draws,) by a bootstrap over the recordings y, widened for their small number.
+    """Estimate of draws (1 + draws,) by a bootstrap over the events of recordings y, widened for their small number.
 
-    Drawing n records again gives too little scatter by the root of (n - 1) / n, and as a normal law would have where
-    Student's holds (Hesterberg 2015, Am. Stat. 69, 371): at 18 recordings a station bars are made 1.09 times as wide,
-    at 4 1.65 times."""
-    n = max(2, round(len(y.values) / max(1, len(set(y.station)))))  # a station
+    Drawing n events again gives too little scatter by the root of (n - 1) / n, and as a normal law would have where
+    Student's holds (Hesterberg 2015, Am. Stat. 69, 371): at 4 events bars are made 1.65 times as wide, at 18 1.09."""
+    n = max(2, len(set(y.event)))
     factor = np.sqrt(n / (n - 1)) * stats.t.ppf(0.95, n - 1) / stats.norm.ppf(0.95)
     return interval(draws[0] + factor * (draws - draws[0]))
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import coherence, config, dataset, figures, findings, generate, store, variability
+from tsgen import coherence, config, dataset, distance, figures, findings, generate, store, variability
 from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
 from tsgen.findings import finding, over
@@ -253,9 +253,11 @@ def regressed(variants):
         study, rows = variants.study(seed, seed=seed), []
         for measure, whitening in distances.whitenings(study).items():
             for name in (*LAWS, "training"):
-                sides = (whitening.sample(study.features(which)) for which in (name, "fresh-single"))
-                rows += distances.told(name, measure, *sides, study.stations, seed, "fresh")
-        yield {"network": seed}, findings.select(rows, station="", statistic=distances.DISTANCE)
+                x, y = (whitening.sample(study.features(which)) for which in (name, "fresh-single"))
+                found = distance.estimate(x, y, study.stations, distances.N_DRAWS, seed)
+                of = {"protocol": "held_out", "n": len(x.values), "n_against": len(y.values)}
+                rows.append(finding(name, "fresh", measure, distances.DISTANCE, found, **of))
+        yield {"network": seed}, findings.table(rows)
 
 
 def power(variants):

@@ -12,16 +12,17 @@ SHIFTS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)  # of every feature, in units of its sc
 
 def drawn_rows(pool, stations, n_held_out, n_generated, rng):
     """Rows of a Sample of one law to take for generated and for held-out ones: events are held out whole, in random
-    order, until every station has n_held_out, as a split does; then n_generated records of other events a station."""
+    order, until every station has n_held_out, as a split does; then n_generated records of other events a station, of
+    which no two stations have one, since a generator draws each record by itself."""
     names, code = np.unique(pool.event, return_inverse=True)
     place, generated, held_out = rng.permutation(len(names))[code], [], []
     for station in stations:
         own = np.flatnonzero(pool.station == station)
         held_out.append(own[np.argsort(place[own])][:n_held_out])
-    last = max(place[rows].max() for rows in held_out)
+    free = place > max(place[rows].max() for rows in held_out)
     for station in stations:
-        rest = np.flatnonzero((pool.station == station) & (place > last))
-        generated.append(rng.choice(rest, n_generated, replace=False))
+        generated.append(rng.choice(np.flatnonzero((pool.station == station) & free), n_generated, replace=False))
+        free &= ~np.isin(code, code[generated[-1]])
     return np.concatenate(generated), np.concatenate(held_out)
 
 
