@@ -293,7 +293,7 @@ def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
     about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     path = Path(folder) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows]
-    store.write_json(path, {"run": about, "findings": rows})
+    findings.write(path, about, rows)
     return path
 
 

@@ -6,12 +6,14 @@ in natural logarithms or plain numbers, as the measure says; low and high are th
 (all records of an event are drawn together, since they share its source), or of what the row says.
 """
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tsgen import store
 from tsgen.roles import label
 
 KEYS = ("station", "period_in_s", "protocol", "network", "training", "fold", "set")
@@ -81,6 +83,14 @@ def finding(subject, against, measure, statistic, estimate, n=None, n_against=No
     row = {"subject": subject, "against": against, "measure": measure, "statistic": statistic} | keys
     row |= {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "n_against": n_against}
     return {name: v for name, v in row.items() if v is not None and not (name in NUMBERS and v != v)}
+
+
+def write(path, run, rows):
+    """JSON of {"run": …, "findings": rows}, moved into place whole: a row a line, numbers to six digits."""
+    rows = [{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in store.plain(row).items()} for row in rows]
+    head = json.dumps(store.plain(run), indent=1)
+    text = f'{{"run": {head}, "findings": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]}\n"
+    store.write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
 def table(rows):

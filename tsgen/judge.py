@@ -247,12 +247,10 @@ def off(rows):
 
 def write(folder, run, rows, notes):
     """Write judged.json and index.html, a page that needs no other file, into ``folder``; returns the page's path."""
-    store.write_json(folder / "judged.json", {"run": run | {"notes": notes}, "findings": rows})
+    findings.write(folder / "judged.json", run | {"notes": notes}, rows)
     words = " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items())
-    words += (
-        " 0 is one law; the unit is the scatter within a station. The verdict rests on permutations of which record "
-    )
-    words += "is whose: one in twenty is told apart by chance. The interval, of events drawn again, is wider."
+    words += " 0 is one law; the unit is the scatter within a station. The verdict rests on permutations of which"
+    words += " record is whose: one in twenty is told apart by chance. The interval, of events drawn again, is wider."
     less = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
     tables = [("Distances", words, table(rows)), ("What is off", less, off(rows))]
     tables = [(title, words, frame.to_html(**report.HTML)) for title, words, frame in tables]

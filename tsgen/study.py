@@ -148,7 +148,7 @@ class Study(Dataset):
         known = name in self._stages
         rows = self.keep(name, lambda folder: store.write_json(folder / FINDINGS, make()), _from_json, inputs)
         if not known:
-            store.write_json(self.folder / "results.json", self.results)
+            findings.write(self.folder / "results.json", *self.results.values())
         return rows
 
     def model(self, name):

@@ -13,6 +13,7 @@ import pandas as pd
 from tsgen import findings, generate, ground_motion, intensity, measures, residuals, simulate
 from tsgen.findings import Sample, finding
 from tsgen.measures import AMPLITUDE, ENERGY, FOURIER, NEEDED, SCENARIO, SPECTRAL, keys_of
+from tsgen.needs import scenario_known
 
 GENERATOR = "cgm"
 JUDGED = (*AMPLITUDE, *ENERGY, *SPECTRAL, *(name for name in FOURIER if not name.startswith("fourier_z")))
@@ -30,18 +31,18 @@ PLAIN_VS30 = 400.0  # m/s, where none is known
 
 def scenarios(study, which):
     """DataFrame of SCENARIO, one row a record to generate. which: "training" (scenarios of the training records,
-    settings.n_fresh / 4 a station), "held_out" (those of the held-out recordings, several times), "unseen" (training
-    scenarios at stations that no model has seen), "sweep" (SWEPT, at the first target station)."""
+    settings.n_fresh / 4 a station), "unseen" (training scenarios at stations that no model has seen), "sweep" (SWEPT,
+    at the first target station). ValueError where no training record has a magnitude and a distance."""
     s = study.settings
-    if which == "held_out":
-        return known(study.held_out.table).loc[lambda t: t.index.repeat(max(1, s.n_generated // 10))]
     if which == "sweep":
         rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
         rows = rows.fillna({"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM})
         rows["depth_in_km"] = np.minimum(DEPTH_IN_KM, 0.8 * rows["distance_in_km"])
         rows = rows.assign(station=study.stations[0], vs30_in_m_per_s=vs30_of(study, study.stations[0]))[SCENARIO]
         return rows.loc[rows.index.repeat(max(4, s.n_generated // 2))]
-    own = known(study.training.table)
+    own = study.training.take(scenario_known(study.training)).table.reindex(columns=SCENARIO)
+    if not len(own):
+        raise ValueError("no record has a magnitude and a distance: there is no scenario to generate")
     parts = [study.repeated(own[own["station"] == name], s.n_fresh // 4) for name in own["station"].unique()]
     if which == "training":
         return pd.concat(parts, ignore_index=True)
@@ -50,15 +51,6 @@ def scenarios(study, which):
     rows = own.iloc[np.random.default_rng(study.seed).integers(len(own), size=each * len(sites))]
     sites = sites.loc[sites.index.repeat(each), ["station", "vs30_in_m_per_s"]].reset_index(drop=True)
     return rows.reset_index(drop=True).assign(**sites)
-
-
-def known(table):
-    """SCENARIO of the rows with magnitude and distance; ValueError where there are none."""
-    table = table.reindex(columns=SCENARIO)
-    table = table[np.isfinite(table[NEEDED].to_numpy(float)).all(axis=1)].reset_index(drop=True)
-    if not len(table):
-        raise ValueError("no record has a magnitude and a distance: there is no scenario to generate")
-    return table
 
 
 def one_scenario(study, magnitude, distance_in_km):
@@ -99,15 +91,17 @@ def truth(study, rows, seed_offset=2):
 
 def frame(study, which, of="generated"):
     """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS, p_onset and s_onset in s; built once. which:
-    see ``scenarios``; of: "generated" or "truth"."""
+    see ``scenarios``, or "held_out", the records of ``Study.given``; of: "generated" or "truth"."""
+    given = [study.stage("given", GENERATOR if of == "generated" else "fresh")] if which == "held_out" else []
 
     def make():
-        some = (generated if of == "generated" else truth)(study, scenarios(study, which))
+        draw = generated if of == "generated" else truth
+        some = given[0].value if given else draw(study, scenarios(study, which))
         values = measures.measures(some, study.settings.window.before_p_in_s)
         values[["p_onset", "s_onset"]] = intensity.onsets(some)
         return pd.concat([some.table[measures.IDENTITY].reset_index(drop=True), values], axis=1)
 
-    inputs = [study.stage("records")] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
+    inputs = [study.stage("records"), *given] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
     return study.keep_table(f"scenario-{which}-{of}", make, inputs)
 
 
