@@ -29,8 +29,9 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "RECORDED_FIGURES", ())
     monkeypatch.setattr(study_module, "JUDGED", JUDGED)
     monkeypatch.setattr(experiments, "CONTROLS", tuple(name for name in JUDGED if name.startswith("control")))
+    monkeypatch.setattr(trials, "BEFORE", {})
     for model, of in trials.TRIALS.items():
-        ends = list(of.items())[:: len(of) - 1]  # as chosen, and the last one, changed
+        ends = list(of.items())[:: len(of) - 1]  # as before, and the last one, changed
         monkeypatch.setitem(trials.TRIALS, model, dict(ends))
     with few_draws():
         yield

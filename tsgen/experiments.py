@@ -55,8 +55,7 @@ class Variants:
 
     def changed(self, variant, part, of, seed=0, stations=None):
         """The study with fields of one part of the settings changed to those of ``of``."""
-        settings = replace(self.settings, **{part: replace(getattr(self.settings, part), **of)})
-        return self.study(variant, settings, seed, stations=stations)
+        return self.study(variant, config.changed(self.settings, part, of), seed, stations=stations)
 
     def players(self):
         """Five background stations that may play targets: those with most records, as the split needs them."""
@@ -200,8 +199,8 @@ def transfer(variants):
     """The paper's third version: TimesNet-Gen without one-hot and fine-tuning mixes recordings of stations with
     Dirichlet weights, trained on the background of their own network (simulated: in a stable region), of another
     network of a stable region, or of one of an active region; beside it the plain average. Three networks or splits."""
-    settings = replace(variants.settings, training=replace(variants.settings.training, form="released"))
-    regions = {name: replace(settings, simulation=replace(settings.simulation, region=name)) for name in config.REGIONS}
+    settings = config.changed(variants.settings, "training", {"form": "released"})
+    regions = {name: config.changed(settings, "simulation", {"region": name}) for name in config.REGIONS}
     own = replace(regions["stable"], fewest_background=1)
     for seed in range(1, N_TRANSFERS + 1):
         home = variants.study(f"own-{seed}", own, seed)
@@ -264,8 +263,7 @@ def power(variants):
     """What the energy distances can tell: mean and level over draws of two sets of one law, how often the interval
     covers a planted difference, and how often a shift of all features is seen, at 18 and at 4 held-out records a
     station; from 600 records a station of the simulated law, of another network than the notebooks' (seed 21)."""
-    simulation = replace(variants.settings.simulation, n_target_records=(N_POOL,) * 5)
-    study = variants.study("pool", replace(variants.settings, simulation=simulation), POWER_NETWORK)
+    study = variants.changed("pool", "simulation", {"n_target_records": (N_POOL,) * 5}, POWER_NETWORK)
     pools = {measure: each.sample(study.features("targets")) for measure, each in distances.whitenings(study).items()}
     for n_held_out in (18, 4):
         for measure, pool in pools.items():
