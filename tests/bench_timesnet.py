@@ -67,14 +67,14 @@ def forward(model, x, ours):
         return lambda: model.encode(x, shared=True) if ours else plain.encode(model, x)
 
 
-def step(model, x, ours):
-    """One training step: loss, gradient, AdamW."""
+def step(model, x, ours, mixed=True):
+    """One training step: loss, gradient, AdamW; ours on CUDA in bfloat16 where ``mixed``."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
     settings = config.profile("paper").training
     batch = (x, torch.full((len(x),), -1, device=DEVICE))
 
     def run():
-        with torch.autocast("cuda", torch.bfloat16, enabled=ours and DEVICE.type == "cuda"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=mixed and ours and DEVICE.type == "cuda"):
             loss = model.loss(batch, 0, 0.0, settings) if ours else plain.loss(model, x)
         optimiser.zero_grad()
         loss.backward()
@@ -200,23 +200,35 @@ def memory(arguments):
         row(who, int(found) / 1e6)
 
 
-def device_rate(settings, batch):
-    """Achieved share of the device's matrix rate in one training step of ours, measured in turns, best of five.
+def rates(settings, batch, n_rounds=5):
+    """{what: (seconds, operations a second)} of training steps and matrix products, in turns, the best of n_rounds.
 
-    Long periods, since on narrow maps the counted operations include taps that only meet the padding.
-    """
-    n, kind = (8192, torch.bfloat16) if DEVICE.type == "cuda" else (2048, torch.float32)
-    a = torch.randn(n, n, dtype=kind, device=DEVICE)
+    Long periods, since on narrow maps the counted operations include taps that only meet the padding. The plain form
+    runs more operations for the same step; its rate is counted in ours."""
     model = build(settings)
-    run = step(model, periodic(model, batch, settings.n_samples), True)
+    x, runs, counts = periodic(model, batch, settings.n_samples), {}, {}
+    kinds = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if DEVICE.type == "cuda" else {})
+    for name, kind in kinds.items():
+        n = 8192 if DEVICE.type == "cuda" else 2048
+        a = torch.randn(n, n, dtype=kind, device=DEVICE)
+        runs[f"matrix product, {name}"], counts[f"matrix product, {name}"] = (lambda a=a: a @ a), 2 * n**3
+        runs[f"ours, {name}"] = step(model, x, True, mixed=name == "bfloat16")
+    runs["plain, float32"] = step(model, x, False)
     with FlopCounterMode(display=False) as counter:
-        run()
-    times = np.array([[timed(lambda: a @ a), timed(run)] for _ in range(5)]).min(0)
-    product, achieved = 2 * n**3 / times[0], counter.get_total_flops() / times[1]
-    head(f"rate on {DEVICE.type}", "10⁹ operations a second")
-    row(f"matrix product, {kind}", product / 1e9)
-    row("training step", achieved / 1e9)
-    row("share", achieved / product)
+        runs["ours, float32"]()
+    seconds = np.array([[timed(run) for run in runs.values()] for _ in range(1 + n_rounds)])[1:].min(0)
+    counted = (
+        (name, each, counts.get(name, counter.get_total_flops())) for name, each in zip(runs, seconds, strict=True)
+    )
+    return {name: (each, count / each) for name, each, count in counted}
+
+
+def device_rate(settings, batch):
+    """Achieved share of the device's matrix rate in a training step of ours and of the plain form."""
+    found = rates(settings, batch)
+    head(f"rate on {DEVICE.type}", "s", "10⁹ operations a second", "share of the matrix product's")
+    for name, (seconds, rate) in found.items():
+        row(name, seconds, rate / 1e9, rate / found[f"matrix product, {name.split(', ')[1]}"][1])
 
 
 def main():

@@ -7,7 +7,7 @@ import pytest
 from conftest import few_draws
 from test_study import recorded
 
-from tsgen import claims, dataset, experiments, findings, trials
+from tsgen import claims, dataset, experiments, findings, paper, trials
 from tsgen import study as study_module
 from tsgen.claims import CLAIMS, UNTESTED
 from tsgen.findings import IDENTITY, finding
@@ -78,8 +78,25 @@ def test_what_is_trained_elsewhere_is_trained_once_and_serves_recorded_stations(
     assert sorted(name.split("-")[-2] for name in trained) == ["active"] * 2 + ["own"] * 2 + ["stable"] * 2
 
 
+def test_the_papers_setting_goes_on_from_call_to_call(tmp_path, capsys):
+    """The command of a lent GPU, at smoke sizes: what stands is written by each call."""
+    call = ["paper", "--profile", "smoke", "--background", "40"]
+    assert experiments.main([*call, "--minutes", "0"]) == 3
+    first = json.loads((experiments.RESULTS / "paper.json").read_text())
+    assert first["run"]["device"] and "goes on from there" in capsys.readouterr().err
+    assert experiments.main(call) == 0
+    rows = findings.table(json.loads((experiments.RESULTS / "paper.json").read_text())["findings"])
+    assert rows[: len(first["findings"])].equals(findings.table(first["findings"]))  # not measured again
+    assert findings.one(rows, measure="latents", set="float32")["value"] < 1e-4
+    for of in ({"subject": "timesnet", "set": "float32"}, {"subject": "plain"}):
+        assert 0 < findings.one(rows, measure="training step", statistic="share of the matrix rate", **of)["value"] < 1.5
+    trained = findings.select(rows, measure="training", statistic="epochs")
+    assert trained["value"].tolist() == [1, 1] and 10 < trained["n"].iloc[0] <= 0.8 * 40
+    assert set(findings.select(rows, measure="wave", station="")["subject"]) == set(paper.JUDGED)
+
+
 def test_every_experiment_is_run_by_a_test():
-    assert set(experiments.EXPERIMENTS) == {*TOLD_APART, *FOR_CLAIMS, *FOR_CLAIMS_OF_RECORDINGS}
+    assert set(experiments.EXPERIMENTS) == {*TOLD_APART, *FOR_CLAIMS, *FOR_CLAIMS_OF_RECORDINGS, "paper"}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,6 +213,42 @@ def test_interrupted_between_any_epochs_resumes(tmp_path, monkeypatch, stop_afte
     resumed, history = fitted(tmp_path / "part", model=build(seed=5))  # first weights come from the checkpoint
     assert same_weights(whole, resumed) and len(history.rows) == 5
     assert resumed.stations == ("SIM.01", "SIM.02")
+
+
+def test_interrupted_within_every_epoch_resumes(tmp_path, capsys):
+    """Each call ends after one step, as a GPU does that is lent for minutes; dropout and noise go on as they were."""
+    whole, one = fitted(tmp_path / "whole")
+    for calls in range(99):
+        try:
+            with trainer.until(0):
+                again, other = fitted(tmp_path / "part", model=build(seed=calls))
+            break
+        except trainer.OutOfTime as rest:
+            assert re.search(r"epoch \d/\d, step \d of \d: saved", str(rest))
+    assert calls == 3 * 5 + 2 * 2 and same_weights(whole, again)  # the last step of an epoch is saved with it
+    columns = ["training_loss", "validation_loss"]
+    pd.testing.assert_frame_equal(one.table[columns], other.table[columns], check_exact=True)
+    assert (other.table["seconds"] > 0).all() and "records a second, about 0 min left; saved" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("at_once", [4, 1])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(tmp_path, monkeypatch, at_once):
+    """Bowl's loss is a mean over records, so parts must weigh by their number: 6 is 4 and 2, or six times 1."""
+    weights = []
+    for size in (6, at_once):
+        monkeypatch.setattr(trainer, "records_at_once", lambda *of, size=size: size)
+        model, history = fitted(tmp_path / str(size), model=Bowl())
+        weights.append((model.place.item(), *history.table["training_loss"]))
+    assert weights[0] == pytest.approx(weights[1], rel=1e-6)
+
+
+def test_a_small_card_takes_a_batch_in_parts(monkeypatch, capsys):
+    model, card = build(), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3.5 * model.activation_bytes(2) / 0.8, 0))
+    assert trainer.records_at_once(model, 6, card) == 3
+    assert "a batch of 6 is taken in 2 parts" in capsys.readouterr().err
+    assert trainer.records_at_once(model, 2, card) == 2 and trainer.records_at_once(Bowl(), 6, card) == 6
+    assert trainer.records_at_once(model, 6, torch.device("cpu")) == 6
 
 
 def test_finished_run_returns_at_once_and_another_starts_anew(tmp_path, monkeypatch, capsys):

@@ -103,6 +103,7 @@ INGREDIENTS = (
     "focusing",
 )
 INGREDIENTS += ("vs30", "layers", "converted", "surface waves")
+FEWEST_A_STATION = 5  # simulated background records, where they are cut down
 REGIONS = ("active", "stable")  # by their crust: simulate.region
 
 
@@ -269,6 +270,7 @@ class Profile:
     n_halves: int = 200  # random halves behind a ceiling, permutations behind a chance level
     n_fresh: int = 600  # records of fresh truth a station: held-out ones are too few to judge bias by
     fewest_background: int = 200  # below it the simulated background serves phase 0
+    most_background: int = 0  # records of it that are used, spread over all; 0: every one
 
     @property
     def duration_in_s(self):
@@ -292,6 +294,12 @@ PROFILES = {
     "quick": _profile(
         "quick", 50.0, 2048, (16, 32, 4, 2, 2), TrainingSettings(8, 12, 8, 3e-3, 1e-3), (40, 15), (60,) * 5, 100
     ),
+    # the paper's rate, length and code path at smoke's sizes, so that nothing is met for the first time on a GPU
+    "rehearsal": _profile(
+        *("rehearsal", 100.0, 6000, (8, 16, 3, 1, 2), TrainingSettings(8, 1, 1, 3e-4, 1e-4), (6, 8), (12,) * 5, 12),
+        cvae={"channels": (8, 16), "latent": 16, "n_fft": 512, "hop": 256, "epochs": (1, 1)},
+        **{"cgm": {"n_fft": 320, "hop": 92, "epochs": (1, 1), "iterations": 4}, "n_halves": 20, "n_fresh": 48},
+    ),
     # the published setting; windows as long in seconds as at 50 Hz
     "paper": _profile(
         *("paper", 100.0, 6000, (128, 256, 6, 2, 2)),
@@ -308,7 +316,18 @@ def changed(settings, part, fields):
 
 
 def profile(name):
-    """The settings of profile ``name``; raises ValueError for a name that is not in PROFILES."""
+    """The settings of profile ``name``, or with at most N background records of "NAME-N"; ValueError for a name that is
+    not in PROFILES."""
+    base, _, n = name.rpartition("-")
+    if base in PROFILES and n.isdecimal() and int(n):
+        return _with_background(PROFILES[base], int(n))
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+def _with_background(profile, n):
+    s = profile.simulation  # simulated: of as many stations as can have FEWEST_A_STATION records
+    each = min(s.n_background_records, max(FEWEST_A_STATION, -(-n // s.n_background_stations)))
+    simulation = replace(s, n_background_stations=max(1, n // each), n_background_records=min(each, n))
+    return replace(profile, name=f"{profile.name}-{n}", simulation=simulation, most_background=n)

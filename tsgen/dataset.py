@@ -104,7 +104,7 @@ class Dataset:
     def _divided(self):
         """What decides which records are training, held out and background, beside the records themselves."""
         out = hashlib.sha256(self._outside.tobytes()).hexdigest()[:12]
-        return self.split, out, self.stations, self.seed, self.settings.fewest_background
+        return self.split, out, self.stations, self.seed, self.settings.fewest_background, self.settings.most_background
 
     def _simulated_stage(self):
         if self._whole is not None:
@@ -221,10 +221,10 @@ class Dataset:
     @cached_property
     def background(self):
         """Records of the other stations, without held-out events; the simulated background where they are few."""
-        inside = self.records.take(~self._outside)
+        inside, most = self.records.take(~self._outside), self.settings.most_background
         own = inside.take(~inside.table["station"].isin(self.stations).to_numpy())
-        if self.records_folder is None or len(own) >= self.settings.fewest_background:
-            return own
+        if self.records_folder is None or len(own) >= min(self.settings.fewest_background, most or np.inf):
+            return own.take(np.linspace(0, len(own) - 1, most).astype(int)) if 0 < most < len(own) else own
         print(f"{len(own)} background records are fewer than {self.settings.fewest_background}: simulated ones serve")
         simulated = self.stage("simulated").value
         return simulated.take(~simulated.table["station"].isin(self._simulated_targets()).to_numpy())

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import coherence, config, dataset, distance, figures, findings, generate, store, variability
+from tsgen import coherence, config, dataset, distance, figures, findings, generate, paper, store, trainer, variability
 from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
 from tsgen.findings import finding, over
@@ -46,6 +46,7 @@ class Variants:
     settings: config.Profile
     records: str | None
     stations: str | None
+    total: float = np.inf  # minutes of ``paper``'s training over several calls
 
     def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
@@ -272,26 +273,36 @@ def power(variants):
 
 
 _ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
-_ALL += (roughness, regressed, cgm_leaks)
+_ALL += (roughness, regressed, cgm_leaks, paper.paper)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 
-def run(name, profile="quick", records=None, stations=None, folder=RESULTS):
-    """Run experiment ``name`` and write ``folder``/NAME.json (of ``records``: recorded-NAME.json); returns its path."""
+def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf):
+    """Run experiment ``name`` and write ``folder``/NAME.json (of ``records``: recorded-NAME.json); returns its path.
+    trainer.OutOfTime (see ``trainer.until``) leaves the file as it was, or of `paper` with what stands."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
-    variants, rows = Variants(name, config.profile(profile), records, stations), []
-    for keys, *tables in EXPERIMENTS[name](variants):
-        rows += pd.concat(tables).assign(**keys).to_dict("records")
+    variants, rows, rest = Variants(name, config.profile(profile), records, stations, total), [], None
+    try:
+        for keys, *tables in EXPERIMENTS[name](variants):
+            rows += pd.concat(tables).assign(**keys).to_dict("records")
+    except trainer.OutOfTime as error:
+        if name != "paper":
+            raise
+        rest = error
     of = Path(records).name if records else "simulated default"
     given = {"profile": profile != "quick" and profile, "records": records and of, "stations": records and stations}
+    given["total"] = total < np.inf and f"{total:g}"
     command = f"python -m tsgen.experiments {name}" + "".join(f" --{key} {v}" for key, v in given.items() if v)
     about = {"experiment": " ".join(EXPERIMENTS[name].__doc__.split()), "profile": profile, "records": of}
     about["attribution"] = variants.study("whole").attribution if records else ""
+    about |= {"device": paper.device()} if name == "paper" else {}
     about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
-    path = Path(folder) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
+    path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows]
     findings.write(path, about, rows)
+    if rest:
+        raise rest
     return path
 
 
@@ -325,7 +336,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tsgen.experiments", description=__doc__.split("\n")[0])
     parser.add_argument("name", nargs="?")
     parser.add_argument("--list", action="store_true", help="list the experiments")
-    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--profile", help="quick unless told otherwise; of `paper`: paper")
+    parser.add_argument(
+        "--minutes", type=float, default=np.inf, help="end by then; the same command goes on from there"
+    )
+    parser.add_argument(
+        "--total", type=float, default=np.inf, help="of `paper`: minutes for its training over all calls"
+    )
+    parser.add_argument("--background", type=int, metavar="N", help="background records at most")
     parser.add_argument("--records", help="folder of recordings; without it the simulated default")
     parser.add_argument("--stations", help="target stations, comma-separated")
     given = parser.parse_args(arguments)
@@ -333,7 +351,13 @@ def main(arguments=None):
         if given.list or not given.name:
             print("\n".join(f"{name:16s} {' '.join(f.__doc__.split())}" for name, f in EXPERIMENTS.items()))
         else:
-            print(os.path.relpath(run(given.name, given.profile, given.records, given.stations)))
+            profile = given.profile or ("paper" if given.name == "paper" else "quick")
+            profile += f"-{given.background}" if given.background else ""
+            with trainer.until(60 * given.minutes):
+                print(os.path.relpath(run(given.name, profile, given.records, given.stations, total=given.total)))
+    except trainer.OutOfTime as rest:
+        print(rest, file=sys.stderr)
+        return 3
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -176,6 +176,13 @@ class TimesNetGen(StationModel):
                 z = self.layer_norm(block(z, onehot))
         return torch.stack(weights)
 
+    def activation_bytes(self, bytes_a_number=4):
+        """Bytes that a training step keeps for one record: of the maps of all branches, which are bfloat16 (2) under
+        autocast, and of what stays float32 around them."""
+        s, branches = self.settings, self.settings.n_blocks * self.settings.top_k
+        around = 6 + s.d_model * (2 + 3 * s.n_blocks + branches)
+        return s.n_samples * (4 * around + bytes_a_number * branches * (s.d_model + s.n_stations + 2 * s.d_ff))
+
     def training_arrays(self, records):
         """x (n, T, 3) float32, a view of one (n, 3, T) copy, and station (n,) long."""
         return waveforms_of(records).transpose(1, 2), self.station_index(records)
@@ -223,6 +230,18 @@ def parameter_count(settings):
 def latent_and_record_size(settings):
     """How many numbers a record's latent z holds, T d, and the record itself, 3 T: no bottleneck where d exceeds 3."""
     return settings.n_samples * settings.d_model, settings.n_samples * 3
+
+
+def memory(model, batch_size, n_records, n_mixed, mixed_precision):
+    """{what: bytes} of a training of TimesNetGen and of mixing: an estimate."""
+    s, weights = model.settings, sum(p.numel() for p in model.parameters())
+    kernels = s.n_blocks * (2 * s.d_model + s.n_stations) * s.d_ff * (2 * s.n_kernels - 1) ** 2
+    return {
+        "weights, gradients and AdamW": 16 * weights + 8 * kernels,  # with the fused kernels and their gradients
+        f"activations of a batch of {batch_size}": batch_size * model.activation_bytes(2 if mixed_precision else 4),
+        f"{n_records} records, on the host": 12 * s.n_samples * n_records,
+        f"latents of a station's {n_mixed} records": 4 * (s.n_samples * s.d_model + 6) * n_mixed,
+    }
 
 
 def load_released(checkpoint, top_k=2):

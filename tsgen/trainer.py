@@ -1,7 +1,8 @@
 """One training loop for all models: phase 0 on the background, phase 1 the fine-tuning; checkpoints and resume.
 
-``model.StationModel`` says what it asks of a model. A checkpoint is written after each epoch. The random numbers of an
-epoch follow from (seed, phase, epoch, process) alone: a killed run continues to the same weights, bit for bit on a CPU.
+``model.StationModel`` says what it asks of a model. A checkpoint is written after each epoch and, on one process, every
+SAVE_EVERY_S within one, with the state of the random numbers: a killed run continues to the same weights, bit for bit
+on a CPU. An epoch's numbers follow from (seed, phase, epoch, process) alone.
 """
 
 import hashlib
@@ -26,10 +27,27 @@ from tsgen.records import Records
 from tsgen.store import write_atomically
 
 COLUMNS = ["phase", "epoch", "learning_rate", "training_loss", "validation_loss", "seconds"]
+SAVE_EVERY_S = 600.0  # within an epoch; then progress is told, too
+MEMORY_SHARE = 0.8  # of a GPU's free memory that the activations of one step may take
+_ends_at = [math.inf]  # ``until``
 
 
 class TrainingError(RuntimeError):
     """The loss or its gradient is no longer a finite number."""
+
+
+class OutOfTime(RuntimeError):
+    """The time given by ``until`` is over; what was trained is kept, and the next call goes on from there."""
+
+
+@contextmanager
+def until(seconds):
+    """Training within ends after so many seconds with OutOfTime."""
+    before, _ends_at[0] = _ends_at[0], time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _ends_at[0] = before
 
 
 class History:
@@ -80,15 +98,21 @@ def fit(model, background, targets, settings, folder):
                 print(f"{folder} holds another training ({differing}): starting anew", file=sys.stderr)
     model.to(device)
     begun, history = (state["position"], _put(model, state)) if state else (0, History())
+    watch = Watch(sum(len(phase.training) for phase, _ in plan[begun:]))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for position in range(begun, len(plan)):
             phase, epoch = plan[position]
+            within = state.get("within") if state and position == begun else None
             if position == begun or epoch == 0:
                 run = PhaseRun(model, phase, settings, device, folder)
-                if epoch > 0:
+                if epoch > 0 or within:
                     run.optimiser.load_state_dict(state["optimiser"])
                     run.scheduler.load_state_dict(state["scheduler"])
-            history.rows.append(run.epoch(epoch))
+
+            def pause(within, run=run, position=position):
+                _save(folder, model, run, key, position, history, within)
+
+            history.rows.append(run.epoch(epoch, within, watch, pause))
             if epoch == phase.epochs - 1:
                 torch.manual_seed(_number(settings.seed, phase.number, "end"))
                 model.end_of_phase(phase.number, phase.training, settings)
@@ -98,6 +122,28 @@ def fit(model, background, targets, settings, folder):
     return history
 
 
+class Watch:
+    """Says when to save within an epoch, and tells how fast a training goes and how long it has yet to go."""
+
+    def __init__(self, n_records):
+        self.begun = self.saved = time.monotonic()
+        self.n_records, self.n_done = n_records, 0
+
+    def due(self, n, label):
+        """Whether to save after ``n`` more records; OutOfTime is for the caller to raise, once that is done."""
+        now, self.n_done = time.monotonic(), self.n_done + n
+        if now - self.saved < SAVE_EVERY_S and not self.over:
+            return False
+        rate, self.saved = self.n_done / (now - self.begun), now
+        left = (self.n_records - self.n_done) / rate / 60
+        print(f"{label}: {rate:.3g} records a second, about {left:.0f} min left; saved", file=sys.stderr)
+        return True
+
+    @property
+    def over(self):
+        return time.monotonic() > _ends_at[0]
+
+
 class PhaseRun:
     """The state of one phase: arrays, a new AdamW, a cosine over the phase's epochs."""
 
@@ -105,6 +151,7 @@ class PhaseRun:
         self.model, self.phase, self.settings, self.device, self.folder = model, phase, settings, device, folder
         self.arrays = model.training_arrays(phase.training)
         self.validation = model.training_arrays(phase.validation) if phase.validation is not None else None
+        self.at_once = records_at_once(model, settings.batch_size, device)
         self.optimiser = torch.optim.AdamW(model.parameters(), phase.learning_rate, weight_decay=settings.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, T_max=phase.epochs)
         self.loss = model.loss
@@ -113,8 +160,10 @@ class PhaseRun:
             # a phase may leave parameters unused, such as a station's embedding before the fine-tuning
             self.loss = DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
-    def epoch(self, epoch):
-        """Train one epoch and return its row of the history."""
+    def epoch(self, epoch, within=None, watch=None, pause=None):
+        """Train one epoch, from where ``within`` (what ``pause`` was given) left it, and return its row of the history.
+
+        When the ``watch`` says so, pause(state of the epoch) saves it."""
         started, total, n = time.perf_counter(), 0.0, len(self.arrays[0])
         n_batches = math.ceil(n / (size := self.settings.batch_size))
         if n // n_batches < world_size():
@@ -122,11 +171,23 @@ class PhaseRun:
         generator = torch.Generator().manual_seed(_number(self.settings.seed, self.phase.number, epoch, "order"))
         batches = torch.tensor_split(torch.randperm(n, generator=generator), n_batches)  # of nearly equal size
         torch.manual_seed(_number(self.settings.seed, self.phase.number, epoch, rank()))
+        first = 0
+        if within:
+            first, total, started = within["step"], within["total"], started - within["seconds"]
+            _set_random(within["random"], self.device)
         self.model.train()
         label = f"{self.model.name}, phase {self.phase.number}, epoch {epoch + 1}/{self.phase.epochs}"
-        bar = tqdm(batches, desc=label, leave=False, disable=None if rank() == 0 else True)  # None: only in a terminal
-        for step, rows in enumerate(bar):
+        hidden = None if rank() == 0 else True  # None: only in a terminal
+        bar = tqdm(batches[first:], desc=label, leave=False, disable=hidden, total=n_batches, initial=first)
+        for step, rows in enumerate(bar, first):
             total += self.step(rows, (epoch + step / n_batches) / self.phase.epochs, f"{label}, step {step}")
+            done = f"{label}, step {step + 1} of {n_batches}"
+            # at its end the epoch is saved by itself
+            if watch and world_size() == 1 and watch.due(len(rows), done) and step + 1 < n_batches:
+                state = {"step": step + 1, "total": total, "seconds": time.perf_counter() - started}
+                pause(state | {"random": _random(self.device)})
+                if watch.over:
+                    raise OutOfTime(f"{done}: saved; the next call goes on from there")
         losses = _sum_over_processes(total, self.device) / n, self.validate((epoch + 1) / self.phase.epochs)
         row = self.phase.number, epoch, self.scheduler.get_last_lr()[0], *losses, time.perf_counter() - started
         row = dict(zip(COLUMNS, row, strict=True))
@@ -145,16 +206,19 @@ class PhaseRun:
         """One step on this process's share of ``rows``; returns the loss times its number of records."""
         own = rows[rank() :: world_size()]
         mixed = self.device.type == "cuda" and getattr(self.model, "mixed_precision", False)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            loss = self.loss_of(self.loss, self.arrays, own, progress)
         self.optimiser.zero_grad(set_to_none=True)
-        # the processes' gradients are averaged: unequal shares of a batch weigh by their records
-        (loss * (len(own) * world_size() / len(rows))).backward()
+        total = 0.0
+        for part in own.split(self.at_once):  # whose gradients add up
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+                loss = self.loss_of(self.loss, self.arrays, part, progress)
+            # the processes' gradients are averaged: unequal shares of a batch weigh by their records
+            (loss * (len(part) * world_size() / len(rows))).backward()
+            total += loss.item() * len(part)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        self.demand_finite(loss.item(), "training loss", where)
+        self.demand_finite(total, "training loss", where)
         self.demand_finite(norm.item(), "gradient", where)
         self.optimiser.step()
-        return loss.item() * len(own)
+        return total
 
     def loss_of(self, loss, arrays, rows, progress):
         batch = tuple(array[rows].to(self.device, non_blocking=True) for array in arrays)
@@ -203,13 +267,36 @@ def _put(model, state):
     return History(state["history"])
 
 
-def _save(folder, model, run, key, position, history):
+def records_at_once(model, batch_size, device):
+    """How many records of a batch a step takes at once: all, or on a GPU as many as its free memory holds."""
+    if device.type != "cuda" or not hasattr(model, "activation_bytes"):
+        return batch_size
+    free = torch.cuda.mem_get_info(device)[0]
+    fitting = max(1, int(MEMORY_SHARE * free / model.activation_bytes(2)))
+    if fitting < batch_size:
+        parts = math.ceil(batch_size / fitting)
+        print(f"{free / 1e9:.1f} GB are free: a batch of {batch_size} is taken in {parts} parts", file=sys.stderr)
+    return min(batch_size, fitting)
+
+
+def _random(device):
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random(states, device):
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def _save(folder, model, run, key, position, history, within=None):
     folder.mkdir(parents=True, exist_ok=True)
     state = {"model": model.state_dict(), "stations": model.stations, "key": key, "history": history.rows}
     losses = [History.judged(row) for row in history.rows if row["phase"] == history.rows[-1]["phase"]]
-    if losses[-1] <= min(losses):
+    if not within and losses[-1] <= min(losses):
         write_atomically(folder / "best.pt", lambda temporary: torch.save(state, temporary))
     state |= {"position": position, "optimiser": run.optimiser.state_dict(), "scheduler": run.scheduler.state_dict()}
+    state |= {"within": within}
     write_atomically(folder / "last.pt", lambda temporary: torch.save(state, temporary))
     write_atomically(folder / "history.csv", lambda temporary: history.table.to_csv(temporary, index=False))
 

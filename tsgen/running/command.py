@@ -48,6 +48,12 @@ def seed(text):
     return int(text)
 
 
+def count(text):
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
     about = f"Run every notebook of the study at a profile ({', '.join(config.PROFILES)}; quick unless told otherwise)"
@@ -59,6 +65,7 @@ def options(arguments):
     parser.add_argument("--stations", type=given, metavar="A,B", help="target stations, NETWORK.CODE")
     parser.add_argument("--unit", type=given, metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
+    parser.add_argument("--background", type=count, metavar="N", help="background records at most: a quicker paper")
     parser.add_argument("--only", type=given, metavar="03[,05]", help="these notebooks instead of all")
     parser.add_argument("--fresh", action="store_true", help="delete the run's folder first")
     parser.add_argument("--fast", action="store_true", help="with test: under five minutes")
@@ -70,6 +77,7 @@ def options(arguments):
         if name != "word" and not belongs and value != parser.get_default(name):
             parser.error(f"--{name} does not go with {asked.word}")
     asked.records, asked.stations = asked.records or "", asked.stations or ""  # as the notebooks' parameters have it
+    asked.word += f"-{asked.background}" if asked.background else ""
     try:
         asked.notebooks = choose(asked.only)
     except ValueError as error:

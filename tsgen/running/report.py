@@ -122,7 +122,11 @@ def read_json(path):
 
 def facts(run):
     """{what: text} of what was run, from results.json's "run"; nothing that it leaves empty."""
-    profile, records = config.PROFILES.get(run.get("profile")), run.get("records") or {}
+    try:
+        profile = config.profile(run.get("profile") or "")
+    except ValueError:  # of another version
+        profile = None
+    records = run.get("records") or {}
     found = {"Profile": run.get("profile"), "Records": ", ".join(f"{name} {n}" for name, n in records.items())}
     found["Target stations"] = ", ".join(run.get("stations") or ())
     found["Sampling"] = profile and f"{profile.sampling_rate_in_hz:g} Hz, {profile.duration_in_s:.1f} s, in cm/s²"
