@@ -89,7 +89,9 @@ def test_the_papers_setting_goes_on_from_call_to_call(tmp_path, capsys):
     assert rows[: len(first["findings"])].equals(findings.table(first["findings"]))  # not measured again
     assert findings.one(rows, measure="latents", set="float32")["value"] < 1e-4
     for of in ({"subject": "timesnet", "set": "float32"}, {"subject": "plain"}):
-        assert 0 < findings.one(rows, measure="training step", statistic="share of the matrix rate", **of)["value"] < 1.5
+        assert (
+            0 < findings.one(rows, measure="training step", statistic="share of the matrix rate", **of)["value"] < 1.5
+        )
     trained = findings.select(rows, measure="training", statistic="epochs")
     assert trained["value"].tolist() == [1, 1] and 10 < trained["n"].iloc[0] <= 0.8 * 40
     assert set(findings.select(rows, measure="wave", station="")["subject"]) == set(paper.JUDGED)

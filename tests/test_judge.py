@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from obspy import Stream, Trace, UTCDateTime
 
-from tsgen import config, features, judge, measures, simulate
+from tsgen import config, features, judge, measures, simulate, timesnet
 from tsgen.evidence import distances
 from tsgen.findings import one, select, table
 from tsgen.judge import APART, SAME, main
@@ -137,6 +138,23 @@ def test_copies_pass_every_distance_and_are_named(recorded, tmp_path, capsys):
     assert f"{N} of {N} generated records are copies" in told
     assert "One station: whether the motion is its own" in told
     assert not len(select(table(found["findings"]), statistic="skill"))
+
+
+def test_a_released_checkpoint_and_bank_are_judged_in_one_call(recorded, others, tmp_path, capsys):
+    """Weights and bank under the authors' names, made here: the real ones are large and elsewhere."""
+    model = timesnet.TimesNetGen(replace(SMOKE.timesnet, n_stations=0))
+    torch.save({"model_state_dict": model.state_dict()}, tmp_path / "weights.pth")
+    arrays = {}
+    for station in others.stations:
+        z, mean, std = model.encode_records(others.select(station=station))
+        code = station.removeprefix("TK.")
+        arrays |= {f"latents_{code}": z.numpy(), f"means_{code}": mean.numpy(), f"stdev_{code}": std.numpy()}
+    np.savez(tmp_path / "bank.npz", **arrays)
+    given = tmp_path / "bank.npz", recorded, tmp_path / "out", "--released", str(tmp_path / "weights.pth")
+    code, found, page = judged(*given)
+    assert code == 0 and set(verdicts(found)) == set(features.FEATURES) and verdicts(found)["wave"] == APART
+    assert found["run"]["records"]["generated"] == 2 * SMOKE.n_generated and "weights.pth" in page
+    assert judged(*given, "--profile", "quick")[0] == 2 and "--profile paper" in capsys.readouterr().err
 
 
 def test_stations_without_recordings_or_with_few_are_left_out_by_name(recorded, others, tmp_path, capsys):

@@ -397,3 +397,25 @@ def test_bank_that_does_not_fit_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", f0=np.zeros(3))
     with pytest.raises(ValueError, match=r"no latent bank.*f0"):
         timesnet.ReleasedBank(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("n_stations", [0, 5])
+def test_memory_of_a_step_is_what_autograd_keeps(n_stations):
+    """Storages that a loss leaves for its gradient; estimated for all branches at work, and maps without padding."""
+    settings = replace(config.profile("quick").timesnet, n_stations=n_stations, n_samples=1024)
+    model, kept = timesnet.TimesNetGen(settings).train(), {}
+
+    def keep(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes(), tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        batch = torch.randn(4, 1024, 3), torch.arange(4) % 5
+        loss = model.loss(batch, 1, 0.0, config.profile("quick").training)
+    assert loss.requires_grad
+    measured = sum(n for n, _ in kept.values()) / 4
+    assert 0.9 * measured < model.activation_bytes() < 1.6 * measured
+    parts = timesnet.memory(model, 4, 100, 60, False)
+    assert parts["activations of a batch of 4"] == 4 * model.activation_bytes()
+    assert timesnet.memory(model, 4, 100, 60, True)["activations of a batch of 4"] < 4 * model.activation_bytes()

@@ -13,11 +13,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsgen import config, dataset, features, findings, formats, hvsr, measures, residuals, store
+from tsgen import (
+    config,
+    dataset,
+    features,
+    findings,
+    formats,
+    generate,
+    hvsr,
+    measures,
+    residuals,
+    store,
+    timesnet,
+)
 from tsgen.distance import Whitening
 from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
-from tsgen.formats import UnreadableRecord
 from tsgen.needs import scenario_known
 from tsgen.records import event_groups, split_station
 from tsgen.running import report
@@ -55,6 +66,15 @@ def read(folder, profile, unit=None):
     first = [f"{file}: {why}" for file, _, why in refused.to_numpy()[:1]]
     told = [f"{len(refused)} files below {folder.name} are refused, the first of them {each}." for each in first]
     return some, told
+
+
+def of_bank(bank, checkpoint, profile):
+    """Records that TimesNet-Gen's authors' latent bank and weights give: mixes of five, n_generated a station."""
+    model, rate = timesnet.load_released(checkpoint), profile.sampling_rate_in_hz
+    if (n := model.settings.n_samples) != profile.n_samples:
+        words = f"{checkpoint} makes records of {n} samples, profile {profile.name} has {profile.n_samples}"
+        raise CannotJudge(f"{words}: the authors' go with --profile paper")
+    return generate.mix_bank(model, timesnet.ReleasedBank(bank), rate, profile.n_generated)
 
 
 def matched(generated, recorded, wanted=()):
@@ -266,6 +286,8 @@ def options(arguments):
     raw = argparse.RawDescriptionHelpFormatter
     parser = OneSentence(prog="python -m tsgen.judge", description=__doc__, formatter_class=raw)
     parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of the generated records")
+    told = "TimesNet-Gen's released weights: GENERATED is then its latent bank (.npz), which is mixed"
+    parser.add_argument("--released", type=Path, metavar="CHECKPOINT", help=told)
     parser.add_argument("--records", type=Path, required=True, metavar="FOLDER", help="their stations' recordings")
     parser.add_argument("--stations", default="", metavar="A,B", help="judge these alone, NETWORK.CODE or CODE")
     parser.add_argument("--out", type=Path, default=Path("judged"), metavar="FOLDER", help="for the page (./judged)")
@@ -282,13 +304,17 @@ def main(arguments=None):
     try:
         if asked.generated.resolve() == asked.records.resolve():
             raise CannotJudge(f"{asked.records} is given as both: records compared with themselves tell nothing")
-        generated, told = read(asked.generated, profile, asked.unit)
+        if asked.released:
+            generated, told = of_bank(asked.generated, asked.released, profile), []
+        else:
+            generated, told = read(asked.generated, profile, asked.unit)
         recorded, refused = read(asked.records, profile, asked.unit)
         rows, notes = judge(generated, recorded, profile, wanted)
-    except (UnreadableRecord, CannotJudge) as error:
+    except (ValueError, OSError) as error:  # UnreadableRecord and CannotJudge among them
         print(error, file=sys.stderr)
         return 2
-    command = f"python -m tsgen.judge {asked.generated} --records {asked.records}"
+    released = f" --released {asked.released}" if asked.released else ""
+    command = f"python -m tsgen.judge {asked.generated}{released} --records {asked.records}"
     run = {"profile": profile.name, "command": command, "records": {GENERATED: len(generated), RECORDED: len(recorded)}}
     run |= {"stations": sorted({row["station"] for row in rows if row.get("station")})}
     given = any(row.get("protocol") == "scenario" for row in rows)

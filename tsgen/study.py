@@ -167,6 +167,13 @@ class Study(Dataset):
         """The model ``name`` as it is before training: its weights follow from the seed."""
         return _new(*self._model_parts(name))
 
+    def memory(self):
+        """One sentence: the memory that training TimesNet-Gen and mixing need, as estimated beforehand."""
+        n_mixed = int(self.training.table["station"].value_counts().max())
+        given = self.settings.training.batch_size, len(self.background), n_mixed, torch.cuda.is_available()
+        parts = timesnet.memory(self.untrained("timesnet"), *given)
+        return "TimesNet-Gen needs about " + ", ".join(f"{n / 1e9:.2g} GB for {what}" for what, n in parts.items())
+
     def _model_parts(self, name):
         """Class, settings and training settings of model ``name``; ValueError for an unknown one."""
         if name not in MODELS:

@@ -31,6 +31,8 @@ def main(arguments=None):
         if name not in MODELS:
             raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
         study = Study(**options)
+        if name == "timesnet" and int(os.environ.get("RANK", 0)) == 0:
+            print(study.memory())
         with processes():
             if world_size() > 1:  # all train in the folder where the study resumes
                 for turn in (0, 1):  # process 0 prepares the records for the others

@@ -206,6 +206,7 @@ def main(asked):
     given = asked.word, asked.records, asked.stations, asked.seed
     study = open_study(*given, asked.unit, asked.fresh)
     if not asked.only:  # a notebook builds what it lacks; all of them need every model
+        print(study.memory(), flush=True)
         prepare(list(study.models), *(value or None for value in given[:3]), asked.seed)
     done = run(asked.notebooks, study.folder, dict(zip(PARAMETERS, given, strict=True)))
 
