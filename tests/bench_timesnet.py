@@ -124,14 +124,15 @@ def layer(settings, batch, n_pairs):
 
 
 def growth(settings, batch, n_pairs):
-    head("what", "T", "batch", "d_model", "plain, s", "ours, s", "plain / ours")
-    t, d = settings.n_samples, settings.d_model
-    sizes = [(t // 4, batch, d), (t // 2, batch, d), (t, batch, d)]
-    sizes += [(t // 2, n, d) for n in (1, 4)] + [(t // 2, batch, d // 4), (t // 2, batch, d // 2)]
-    for n_samples, n, width in sizes:
-        model = build(replace(settings, n_samples=n_samples, d_model=width, d_ff=2 * width))
+    head("what", "T", "batch", "d_model", "kernels", "plain, s", "ours, s", "plain / ours")
+    t, d, kernels = settings.n_samples, settings.d_model, settings.n_kernels
+    sizes = [(t // 4, batch, d, kernels), (t // 2, batch, d, kernels), (t, batch, d, kernels)]
+    sizes += [(t // 2, n, d, kernels) for n in (1, 4)] + [(t // 2, batch, d // part, kernels) for part in (4, 2)]
+    sizes += [(t // 2, batch, d, n) for n in range(2, kernels, 2)]
+    for n_samples, n, width, n_kernels in sizes:
+        model = build(replace(settings, n_samples=n_samples, d_model=width, d_ff=2 * width, n_kernels=n_kernels))
         for kind in ("forward", "training step"):
-            row(kind, n_samples, n, width, *both(kind, model, noise(n, n_samples), n_pairs))
+            row(kind, n_samples, n, width, n_kernels, *both(kind, model, noise(n, n_samples), n_pairs))
 
 
 def generation(settings, n_records, n_pairs):

@@ -8,6 +8,7 @@ import pandas as pd
 import plain_timesnet as plain
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tsgen import config, timesnet
 from tsgen.records import Records
@@ -419,3 +420,16 @@ def test_memory_of_a_step_is_what_autograd_keeps(n_stations):
     parts = timesnet.memory(model, 4, 100, 60, False)
     assert parts["activations of a batch of 4"] == 4 * model.activation_bytes()
     assert timesnet.memory(model, 4, 100, 60, True)["activations of a batch of 4"] < 4 * model.activation_bytes()
+
+
+def test_operations_are_those_that_torch_counts():
+    """Of folds that divide the record and hold the kernels, with two periods at work."""
+    settings = replace(config.profile("quick").timesnet, n_samples=2400, dropout=0.0)
+    block = timesnet.TimesNetGen(settings).model[0]
+    t = torch.arange(2400.0)
+    x = sum(torch.sin(2 * torch.pi * t / period) for period in (100, 40)).expand(1, 16, -1).transpose(1, 2)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        block(x)
+    one_block = timesnet.operations(settings) / settings.n_blocks
+    assert counter.get_total_flops() == pytest.approx(one_block, rel=0.01)
+    assert timesnet.operations(config.profile("paper").timesnet) == pytest.approx(0.38e12, rel=0.01)
