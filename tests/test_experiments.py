@@ -1,10 +1,12 @@
 """Experiments at smoke: each leaves findings that its keys tell apart, and what claims and readers ask of them."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import few_draws
+from conftest import ROOT, few_draws
 from test_study import recorded
 
 from tsgen import claims, dataset, experiments, findings, paper, trials
@@ -95,6 +97,13 @@ def test_the_papers_setting_goes_on_from_call_to_call(tmp_path, capsys):
     trained = findings.select(rows, measure="training", statistic="epochs")
     assert trained["value"].tolist() == [1, 1] and 10 < trained["n"].iloc[0] <= 0.8 * 40
     assert set(findings.select(rows, measure="wave", station="")["subject"]) == set(paper.JUDGED)
+
+
+def test_the_papers_setting_asks_for_few_packages():
+    """A lent machine has no network: what a GPU image lacks must not be imported."""
+    lacking = "obspy", "pygmm", "seisbench", "papermill", "nbformat", "nbconvert", "IPython"
+    script = f"import sys; sys.modules.update(dict.fromkeys({lacking}))\nimport tsgen.experiments"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 def test_every_experiment_is_run_by_a_test():

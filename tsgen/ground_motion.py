@@ -1,18 +1,15 @@
 """Ground-motion models of active crust, through pygmm: what recordings elsewhere let one expect."""
 
+import importlib
 import warnings
 
 import numpy as np
 
 from tsgen.intensity import G_IN_CM_S2
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ResourceWarning)  # pygmm 0.8.0 leaves the files of its coefficients open
-    import pygmm
-
-MODELS = {
-    "BSSA14": pygmm.BooreStewartSeyhanAtkinson2014, "ASK14": pygmm.AbrahamsonSilvaKamai2014,
-    "CB14": pygmm.CampbellBozorgnia2014, "CY14": pygmm.ChiouYoungs2014, "ASB14": pygmm.AkkarSandikkayaBommer2014,
+MODELS = {  # and what pygmm calls them
+    "BSSA14": "BooreStewartSeyhanAtkinson2014", "ASK14": "AbrahamsonSilvaKamai2014", "CB14": "CampbellBozorgnia2014",
+    "CY14": "ChiouYoungs2014", "ASB14": "AkkarSandikkayaBommer2014",
 }  # fmt: skip
 MAGNITUDES = (4.5, 7.5)  # where all five hold for strike slip (ASB14's authors: 4 to 8; NGA-West2's: 3 to 8.5)
 DISTANCES_IN_KM = (1.0, 200.0)
@@ -27,9 +24,13 @@ def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_
     BSSA14 knows "turkey") takes its own default. ASB14 gives the geometric mean. ValueError for an unknown model."""
     if model not in MODELS:
         raise ValueError(f"unknown ground-motion model {model!r}; known: {', '.join(MODELS)}")
+    with warnings.catch_warnings():  # imported only now: a machine that trains need not have it
+        warnings.simplefilter("ignore", ResourceWarning)  # pygmm 0.8.0 leaves the files of its coefficients open
+        pygmm = importlib.import_module("pygmm")
+    law = getattr(pygmm, MODELS[model])
     given = np.broadcast_arrays(*map(np.atleast_1d, (magnitude, distance_jb_in_km, vs30_in_m_per_s, depth_in_km)))
     periods = np.asarray(periods_in_s, float)
-    shake, options = periods > 0, {each.name: getattr(each, "options", None) for each in MODELS[model].PARAMS}
+    shake, options = periods > 0, {each.name: getattr(each, "options", None) for each in law.PARAMS}
     median, ln_std = np.full((2, len(given[0]), len(periods)), np.nan)
     for i, (size, distance, vs30, depth) in enumerate(np.array(given, float).T.tolist()):
         top = min(depth, DEEPEST_TOP_IN_KM)
@@ -37,7 +38,7 @@ def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_
         asked |= {"v_s30": vs30, "mechanism": "SS", "dip": 90.0, "depth_tor": top, "depth_hyp": top}
         if region in (options.get("region") or ()):
             asked["region"] = region
-        there = MODELS[model](pygmm.Scenario(**{name: value for name, value in asked.items() if name in options}))
+        there = law(pygmm.Scenario(**{name: value for name, value in asked.items() if name in options}))
         median[i, ~shake], ln_std[i, ~shake] = there.pga, there.ln_std_pga
         median[i, shake] = there.interp_spec_accels(periods[shake])
         ln_std[i, shake] = there.interp_ln_stds(periods[shake])
