@@ -15,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import plain_timesnet as plain
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tsgen import config, timesnet
+from tsgen import config, generate, timesnet
+from tsgen.records import Records
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 K = 5  # records in a mix
@@ -173,6 +175,26 @@ def bank(settings):
     row(f"which records and weights, {N_GENERATED} a station", f"{ours:,}")
 
 
+def scale(n_a_station=50):
+    """Mixing five records a station at quick's sizes, a station at a time: memory must not grow with their number, but
+    for what is generated. 3,100 records are a tenth of the paper's."""
+    settings = config.profile("quick").timesnet
+    model, length = build(settings).eval(), settings.n_samples
+    head("records", "stations", "s a record", "peak beyond the records and what is generated, MB")
+    for n in (310, 3100):
+        table = pd.DataFrame(
+            {"station": [f"B.{i // n_a_station:04d}" for i in range(n)], "event": np.arange(n).astype(str)}
+        )
+        table = table.assign(kind="simulated", source="noise", samples=length, native_sampling_rate_in_hz=50.0)
+        waves = np.random.default_rng(0).standard_normal((n, 3, length), np.float32)
+        records = Records(waves, 50.0, table.assign(usable_from_hz=0.1, usable_to_hz=20.0))
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from what is resident now
+        before, begun = resident("VmRSS"), time.perf_counter()
+        made = generate.mix(model, records, K)
+        seconds, beyond = time.perf_counter() - begun, resident("VmHWM") - before - made.waveforms.nbytes
+        row(n, len(records.stations), seconds / n, beyond / 1e6)
+
+
 def peak(settings, batch, ours):
     """Bytes that one training step adds to the peak of a process of its own."""
     model, x = build(settings), noise(batch, settings.n_samples)
@@ -238,7 +260,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
-        "--tables", nargs="+", metavar="NAME", help="layer generation memory bank rate growth; else all"
+        "--tables", nargs="+", metavar="NAME", help="layer generation memory bank scale rate growth; else all"
     )
     parser.add_argument("--batch", type=int, help="else the recipe's on CUDA and with --quick, 2 on a CPU")
     parser.add_argument("--peak-of", choices=["plain", "ours"], help=argparse.SUPPRESS)
@@ -256,6 +278,7 @@ def main():
         "generation": lambda: generation(settings, 60, 1),
         "memory": lambda: memory(sys.argv[1:]),
         "bank": lambda: bank(settings),
+        "scale": scale,
         "rate": lambda: device_rate(settings, batch),
         "growth": lambda: growth(settings, batch, options.pairs),
     }
