@@ -149,30 +149,23 @@ def pooled(folds, names):
     rows = []
     for measure, whitening in whitenings(folds[0]).items():
         sides = [whitening.sample(study.features("held_out")) for study in folds]
-        y = Sample(
-            *(np.concatenate([getattr(side, part) for side in sides]) for part in ("values", "event", "station"))
-        )
+        parts = ([getattr(side, part) for side in sides] for part in ("values", "event", "station"))
+        y = Sample(*map(np.concatenate, parts))
         (weights,) = findings.event_weights(y, n_draws=N_DRAWS, seed=folds[0].seed)
-        spread, drawn = (
-            _by_station(y, weights.astype(float), lambda own, w: metrics.drawn_spread(cdist(own, own), w)),
-            {},
-        )
+        weights, drawn = weights.astype(float), {}
+        spread = _by_station(y, weights, lambda own, times: metrics.drawn_spread(cdist(own, own), times))
         for name in names:
             fakes = [whitening.sample(study.features(name)) for study in folds]
             scores = np.concatenate([_scores(*each) for each in zip(fakes, sides, strict=True)])
-            of_scores = Sample(scores, y.event, y.station)
-            drawn[name] = 2 * _by_station(of_scores, weights.astype(float), _weighted_mean) - spread
+            drawn[name] = 2 * _by_station(Sample(scores, y.event, y.station), weights, _weighted_mean) - spread
             of = {
                 "protocol": "held_out",
                 "set": "folds",
                 "n": sum(len(x.values) for x in fakes),
-                "n_against": len(scores),
+                "n_against": len(y.values),
             }
-            rows.append(
-                finding(
-                    name, "held_out", measure, DISTANCE, distance.expanded(np.nanmean(drawn[name], axis=0), y), **of
-                )
-            )
+            whole = distance.expanded(np.nanmean(drawn[name], axis=0), y)
+            rows.append(finding(name, "held_out", measure, DISTANCE, whole, **of))
         for first in (name for name in COMPARED if name in names):
             for second in (name for name in (*RIVALS, *COMPARED) if name in names and name != first):
                 less = distance.expanded(np.nanmean(drawn[first] - drawn[second], axis=0), y)

@@ -57,19 +57,14 @@ def waveforms(settings, rows, draws):
 
 def radiated(frequency, rows, wave, settings):
     """(n, f) Fourier amplitude of one wave at the half space, in cm/s."""
-    columns = (
-        rows["magnitude"] + rows["magnitude_off"],
-        *(rows[name] for name in ("stress_drop_in_bar", "distance_in_km")),
-    )
+    earthquake = rows["magnitude"] + rows["magnitude_off"], rows["stress_drop_in_bar"], rows["distance_in_km"]
     of = rows["corner_ratio"], rows["loss"], rows["kappa_in_s"], REGIONS[settings.region]
-    amplitude = source_spectrum(frequency, *columns, wave, *of)
+    amplitude = source_spectrum(frequency, *earthquake, wave, *of)
     if "focusing" not in settings.without:
         amplitude = amplitude * focusing(frequency, rows["focused_low"], rows["focused_high"])
-    return (
-        amplitude
-        if wave == "P" or "mechanism" in settings.without
-        else amplitude * mechanism(frequency, rows["radiation"])
-    )
+    if wave == "P" or "mechanism" in settings.without:
+        return amplitude
+    return amplitude * mechanism(frequency, rows["radiation"])
 
 
 def together(wave, noise, rows, without):
