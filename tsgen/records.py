@@ -166,6 +166,7 @@ class Records:
             network, code = split_station(row["station"])
             for component, samples in zip(COMPONENTS, wave[:, : int(row["samples"])], strict=True):
                 header = {"network": network[:2], "station": code[:5], "channel": f"HN{component}"}
+                header |= {"location": "SY"} if row["kind"] == "generated" else {}  # synthetic
                 trace = Trace(np.array(samples), header | {"sampling_rate": self.sampling_rate_in_hz})
                 if row.get("start_time"):
                     trace.stats.starttime = UTCDateTime(row["start_time"])
@@ -174,10 +175,13 @@ class Records:
         return stream
 
     def save_miniseed(self, folder):
-        """One MiniSEED file a record (FLOAT32, cm/s²) and records.csv beside them: MiniSEED holds no model or seed."""
+        """One MiniSEED file a record (FLOAT32, cm/s²) and records.csv beside them: MiniSEED holds no model or seed.
+        What is generated says so in its file's name, and by location code SY."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        names = [f"{i:05d}_{station}.mseed" for i, station in enumerate(self.table["station"])]
+        prefix = ["generated_" if kind == "generated" else "" for kind in self.table["kind"]]
+        stations = zip(prefix, self.table["station"], strict=True)
+        names = [f"{before}{i:05d}_{station}.mseed" for i, (before, station) in enumerate(stations)]
         for i, name in enumerate(names):
             self.take([i]).to_stream().write(str(folder / name), format="MSEED", encoding="FLOAT32")
         write_atomically(folder / "records.csv", lambda path: self.table.assign(file=names).to_csv(path, index=False))

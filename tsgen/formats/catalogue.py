@@ -150,6 +150,8 @@ def _fill(row, known):
     row["origin_time"] = row.get("origin_time") or utc(known.get("origin_time", ""))
     if not math.isfinite(row["distance_in_km"]):
         row["distance_in_km"] = float(epicentral_distance_in_km(row))
+    if known.get("kind") == "generated":  # stays so; and MiniSEED cuts networks to two letters
+        row["kind"], row["station"] = "generated", known.get("station") or row["station"]
 
 
 def _set_pick(row, rate, quake):

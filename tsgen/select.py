@@ -1,0 +1,255 @@
+"""Choose records for dynamic analysis: ``python -m tsgen.select RECORDS (--magnitude M --distance R | --target CSV)``.
+
+Of a suite, recorded or generated, the n records whose response spectra together have a target's mean and spread: a
+ground-motion model's for a magnitude, a distance and a site, conditional on one period if asked, or the user's. Records
+are scaled within stated limits. After Jayaram, Lin and Baker (2011, Earthquake Spectra 27, 797) and Baker and Lee
+(2018, J. Earthq. Eng. 22, 1365): spectra drawn from the target choose first records, then one after another is replaced
+by the record that brings mean and spread nearest, until none does. Left in --out: selected.csv, selected.png, and the
+records, unscaled, with their scale in the table.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from tsgen import config, formats, ground_motion, hvsr, intensity
+from tsgen.figures import style
+from tsgen.measures import PERIODS_IN_S
+
+SCALES = 15  # of a record that are tried, evenly in ln, within the limits
+ROUNDS = 20  # at most, through all places
+
+
+class CannotSelect(ValueError):
+    """What was asked cannot be had: one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """ln PSA in cm/s² at periods_in_s (p,): mean (p,) and covariance (p, p)."""
+
+    periods_in_s: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def std(self):
+        return np.sqrt(np.diag(self.covariance))
+
+    def given(self, period_in_s, ln_value=None, epsilon=None):
+        """The Target conditional on ``ln_value`` at one of its periods, or on ``epsilon`` standard deviations above the
+        mean there (Baker 2011, J. Struct. Eng. 137, 322). ValueError for a period that is none of them."""
+        at = np.flatnonzero(np.isclose(self.periods_in_s, period_in_s))
+        if not len(at):
+            known = ", ".join(f"{period:.3g}" for period in self.periods_in_s)
+            raise ValueError(f"{period_in_s:g} s is none of the target's periods: {known}")
+        k, c = at[0], self.covariance
+        off = epsilon * self.std[k] if ln_value is None else ln_value - self.mean[k]
+        slope = c[:, k] / c[k, k]
+        return Target(self.periods_in_s, self.mean + slope * off, c - np.outer(slope, c[k]))
+
+
+def correlation(periods_in_s):
+    """(p, p) correlation of ln PSA at periods of 0.01 to 10 s given magnitude, distance and site: the formula of Baker
+    and Jayaram (2008, Earthquake Spectra 24, 299, eq. 2)."""
+    low, high = np.minimum.outer(periods_in_s, periods_in_s), np.maximum.outer(periods_in_s, periods_in_s)
+    first = 1 - np.cos(np.pi / 2 - 0.366 * np.log(high / np.maximum(low, 0.109)))
+    second = 1 - 0.105 * (1 - 1 / (1 + np.exp(100 * high - 5))) * (high - low) / (high - 0.0099)
+    third = np.where(high < 0.109, second, first)
+    fourth = first + 0.5 * (np.sqrt(third) - third) * (1 + np.cos(np.pi * low / 0.109))
+    found = np.where(high < 0.2, np.minimum(second, fourth), fourth)
+    return np.where(high < 0.109, second, np.where(low > 0.109, first, found))
+
+
+def of_model(magnitude, distance_in_km, vs30_in_m_per_s, periods_in_s=PERIODS_IN_S, model="BSSA14", depth_in_km=8.0):
+    """Target of a ground-motion model for an earthquake of a magnitude at a hypocentral distance."""
+    near = ground_motion.joyner_boore(distance_in_km, depth_in_km)
+    site = vs30_in_m_per_s, periods_in_s, "global", depth_in_km
+    median, ln_std = (part[0] for part in ground_motion.prediction(model, magnitude, near, *site))
+    return Target(np.asarray(periods_in_s), np.log(median), np.outer(ln_std, ln_std) * correlation(periods_in_s))
+
+
+def of_file(path):
+    """Target of a CSV with the columns period_in_s, ln_mean (of PSA in cm/s²) and ln_std; correlated as ``correlation``
+    says. CannotSelect for another file."""
+    try:
+        table = pd.read_csv(path)[["period_in_s", "ln_mean", "ln_std"]].astype(float).sort_values("period_in_s")
+    except (KeyError, ValueError) as error:
+        raise CannotSelect(f"{path} is no target: a CSV with period_in_s, ln_mean and ln_std is needed") from error
+    if not (np.isfinite(table.to_numpy()).all() and (table["period_in_s"] > 0).all() and (table["ln_std"] >= 0).all()):
+        raise CannotSelect(f"{path}: periods must be above 0, and every value a number")
+    periods, mean, std = table.to_numpy().T
+    return Target(periods, mean, np.outer(std, std) * correlation(periods))
+
+
+def choose(ln_spectra, target, n, highest_scale=4.0, conditional=None, seed=0):
+    """(rows (n,), scales (n,)): records of ln_spectra (N, p) and what to multiply them by, so that the mean and the
+    standard deviation of their spectra are the target's; no record twice.
+
+    Scales lie between 1 / highest_scale and highest_scale; conditional: the number of the period at which every scaled
+    record has the target's mean, which leaves each record one scale. CannotSelect where fewer than n can be scaled so.
+    """
+    limit = np.log(highest_scale)
+    if conditional is None:
+        steps = np.linspace(-limit, limit, SCALES) if limit > 0 else np.zeros(1)
+        row, scale = (part.ravel() for part in np.meshgrid(np.arange(len(ln_spectra)), steps, indexing="ij"))
+    else:
+        scale = target.mean[conditional] - ln_spectra[:, conditional]
+        row = np.flatnonzero(np.abs(scale) <= limit + 1e-12)
+        scale = scale[row]
+    known = np.isfinite(ln_spectra[row]).all(axis=1)
+    row, scale = row[known], scale[known]
+    if len(set(row)) < n:
+        told = f"{len(set(row))} of {len(ln_spectra)} records can be scaled to the target within a factor of"
+        raise CannotSelect(f"{told} {highest_scale:g}; {n} are asked for: widen --scale, or give more records")
+    spectra = ln_spectra[row] + scale[:, None]  # (candidates, p)
+    wanted = np.random.default_rng(seed).multivariate_normal(target.mean, target.covariance, n, method="eigh")
+    chosen, free = [], np.ones(len(row), bool)
+    for each in wanted:
+        far = np.where(free, ((spectra - each) ** 2).sum(axis=1), np.inf)
+        chosen.append(int(far.argmin()))
+        free &= row != row[chosen[-1]]
+    for _ in range(ROUNDS):
+        before = list(chosen)
+        for place in range(n):
+            rest = np.delete(chosen, place)
+            allowed = ~np.isin(row, row[rest])
+            errors = np.where(allowed, misfits(spectra[rest], spectra, target), np.inf)
+            if errors.min() < errors[chosen[place]] - 1e-12:
+                chosen[place] = int(errors.argmin())
+        if chosen == before:
+            break
+    return row[chosen], np.exp(scale[chosen])
+
+
+def misfits(rest, added, target):
+    """(candidates,) squared errors of mean and standard deviation over periods of ``rest`` (n - 1, p) with each of
+    ``added`` (candidates, p)."""
+    n = len(rest) + 1
+    total, square = rest.sum(axis=0) + added, (rest**2).sum(axis=0) + added**2
+    mean = total / n
+    variance = (square - n * mean**2) / max(1, n - 1)
+    std = np.sqrt(variance.clip(0))
+    return ((mean - target.mean) ** 2).sum(axis=1) + ((std - target.std) ** 2).sum(axis=1)
+
+
+def spectra_of(records, periods_in_s):
+    """(N, p) ln RotD50 PSA in cm/s², NaN outside a record's usable band."""
+    found = intensity.rotd(records, periods_in_s, (50,))[0]
+    return np.log(np.where(hvsr.in_band(records, 1 / np.asarray(periods_in_s)), found, np.nan))
+
+
+def table_of(records, scales, target, ln_spectra):
+    """DataFrames of the chosen records with their scale, and of mean and spread by period against the target's."""
+    kept = ("station", "event", "kind", "source", "magnitude", "distance_in_km", "file")
+    chosen = records.table[[name for name in kept if name in records.table]].assign(scale=np.round(scales, 3))
+    scaled = ln_spectra + np.log(scales)[:, None]
+    of = {"mean": scaled.mean(axis=0), "target's mean": target.mean, "std": scaled.std(axis=0, ddof=1)}
+    of |= {"target's std": target.std}
+    return chosen.reset_index(drop=True), pd.DataFrame({"period_in_s": target.periods_in_s} | of)
+
+
+def figure_of(target, scaled, conditional=None):
+    """Figure: every chosen spectrum, their mean and spread, and the target's; scaled (n, p) ln PSA in cm/s²."""
+    drawn, axes = plt.subplots(1, 2, figsize=(10, 4))
+    periods = target.periods_in_s
+    axes[0].plot(periods, np.exp(scaled.T), color=style.GREY, linewidth=0.6)
+    sides = {
+        "target": (target.mean, target.std, "black", "--"),
+        "chosen": (scaled.mean(0), scaled.std(0, ddof=1), style.BLUE, "-"),
+    }
+    for label, (mean, std, color, line) in sides.items():
+        axes[0].plot(periods, np.exp(mean), color=color, linestyle=line, label=f"{label}: median")
+        for sign in (-1, 1):
+            words = f"{label}: 16 and 84 %" if sign > 0 else None
+            axes[0].plot(periods, np.exp(mean + sign * std), color=color, linestyle=line, linewidth=0.8, label=words)
+        axes[1].plot(periods, std, color=color, linestyle=line, label=label)
+    axes[0].set(yscale="log", ylabel="PSA, RotD50, 5 % (cm/s²)")
+    axes[1].set(ylabel="ln standard deviation", ylim=(0, None))
+    for ax in axes:
+        ax.set(xscale="log", xlabel="period (s)")
+        if conditional is not None:
+            ax.axvline(periods[conditional], color=style.GREY, linestyle=":", label="conditional on this period")
+        ax.legend(fontsize=7)
+    drawn.suptitle(f"{len(scaled)} records, chosen and scaled to a target")
+    return drawn
+
+
+def options(arguments):
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tsgen.select", description=__doc__, formatter_class=raw)
+    parser.add_argument("records", type=Path, metavar="RECORDS", help="folder of records, recorded or generated")
+    parser.add_argument("--magnitude", type=float, metavar="M")
+    parser.add_argument("--distance", type=float, metavar="KM", help="hypocentral")
+    parser.add_argument("--vs30", type=float, default=400.0, metavar="V", help="of the site, m/s (400)")
+    parser.add_argument("--model", choices=ground_motion.MODELS, default="BSSA14", help="ground-motion model (BSSA14)")
+    parser.add_argument("--target", type=Path, metavar="CSV", help="in place of a model: period_in_s, ln_mean, ln_std")
+    parser.add_argument("--period", type=float, metavar="T", help="condition on the PSA at this period, s …")
+    parser.add_argument(
+        "--epsilon", type=float, default=0.0, help="… being so many standard deviations above its mean (0)"
+    )
+    parser.add_argument("-n", type=int, default=30, help="records to choose (30)")
+    parser.add_argument("--scale", type=float, default=4.0, metavar="S", help="factor at most, and 1/S at least (4)")
+    parser.add_argument("--profile", choices=config.PROFILES, default="quick", help="sampling rate and length (quick)")
+    parser.add_argument("--unit", metavar="U", help="of files that do not state one, as cm/s^2 or g")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("selected"), metavar="FOLDER")
+    return parser.parse_args(arguments)
+
+
+def asked_for(asked):
+    """(Target, number of the period it is conditional on, or None) of the command line."""
+    if asked.target:
+        target = of_file(asked.target)
+    elif asked.magnitude is None or asked.distance is None:
+        raise CannotSelect("give --magnitude and --distance, or a --target file")
+    else:
+        target = of_model(asked.magnitude, asked.distance, asked.vs30, model=asked.model)
+    if asked.period is None:
+        return target, None
+    k = int(np.abs(np.log(target.periods_in_s / asked.period)).argmin())
+    return target.given(target.periods_in_s[k], epsilon=asked.epsilon), k
+
+
+def main(arguments=None):
+    """Exit code: 0, or 2 where nothing can be chosen."""
+    asked, profile = options(arguments), None
+    try:
+        if asked.n < 2 or asked.scale < 1:
+            raise CannotSelect("-n must be 2 or more, and --scale 1 or more")
+        profile = config.profile(asked.profile)
+        target, conditional = asked_for(asked)
+        how = {"quality": profile.quality, "window": profile.window}
+        read = asked.records, profile.sampling_rate_in_hz, profile.duration_in_s, asked.unit
+        records, _ = formats.read_folder(*read, **how)
+        if "quality" in records.table:
+            records = records.take((records.table["quality"] == "").to_numpy())
+        spectra = spectra_of(records, target.periods_in_s)
+        rows, scales = choose(spectra, target, asked.n, asked.scale, conditional, asked.seed)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    chosen, fit = table_of(records.take(rows), scales, target, spectra[rows])
+    asked.out.mkdir(parents=True, exist_ok=True)
+    chosen.to_csv(asked.out / "selected.csv", index=False)
+    records.take(rows).with_columns(scale=scales).save(asked.out / "records")
+    with style.styled():
+        figure_of(target, spectra[rows] + np.log(scales)[:, None], conditional).savefig(asked.out / "selected.png")
+    print(chosen.to_string(index=False), fit.round(3).to_string(index=False), sep="\n\n")
+    off = np.abs(fit["mean"] - fit["target's mean"]).max(), np.abs(fit["std"] / fit["target's std"] - 1)
+    worst = off[1][np.arange(len(fit)) != conditional].max()
+    told = f"mean within {100 * np.expm1(off[0]):.0f} %, spread within {100 * worst:.0f} % of the target's"
+    print(f"\n{told} at every period")
+    if (records.take(rows).table["kind"] == "generated").any():
+        print("Generated records are among them: not for design without review.")
+    print(asked.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
