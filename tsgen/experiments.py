@@ -33,7 +33,8 @@ N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``re
 POWER_NETWORK = 21  # seed of a network that nothing else uses
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
-RECORDED_FIGURES = ("station_hvsr", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias", "stacks")
+RECORDED_FIGURES = ("station_hvsr", "distances", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias")
+RECORDED_FIGURES += ("stacks",)
 SHORT = ("score", "similarity", "f0", "pga", "pgv", "d5_75", "d5_95", "arias", "r2", "active_records")  # if repeated
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
 
