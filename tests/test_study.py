@@ -306,7 +306,7 @@ def test_another_study_s_models_serve_and_what_they_make_rests_on_them(study, tm
 
 def test_unknown_names_are_refused_with_what_there_is(study, tmp_path, monkeypatch):
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
-    with pytest.raises(ValueError, match="smoke, quick, paper"):
+    with pytest.raises(ValueError, match="smoke, quick, rehearsal, paper"):
         Study("huge")
     with pytest.raises(ValueError, match="no such folder"):
         Study("smoke", records=tmp_path / "nowhere")
