@@ -135,5 +135,11 @@ def test_a_target_file_serves_and_wrong_input_ends_in_one_sentence(folder, tmp_p
         assert select.main([*given, *more]) == 2
         err = capsys.readouterr().err
         assert words in err and len(err.strip().splitlines()) == 1
+    with pytest.raises(SystemExit, match="2"):
+        select.main([*given, "--mean", "1"])
+    assert (
+        capsys.readouterr().err
+        == "unrecognized arguments: --mean 1; python -m tsgen.select --help lists what there is\n"
+    )
     with pytest.raises(CannotSelect, match="widen --scale"):
         select.choose(np.full((5, 20), 9.0), law, 3, 1.1, 0)

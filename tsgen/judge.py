@@ -5,7 +5,6 @@ magnitude and a distance, motion is compared given these, else as what the stati
 as the generator has not seen. Written into --out: the page index.html, and judged.json with every number.
 """
 
-import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from tsgen.distance import Whitening
 from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
 from tsgen.needs import scenario_known
+from tsgen.one_sentence import OneSentence
 from tsgen.records import event_groups, split_station
 from tsgen.running import report
 from tsgen.study import VERSION
@@ -51,11 +51,6 @@ WORDS = {
 
 class CannotJudge(ValueError):
     """What was given cannot be judged: one sentence with the remedy."""
-
-
-class OneSentence(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{message}; python -m tsgen.judge --help lists what there is\n")
 
 
 def read(folder, profile, unit=None):
@@ -283,8 +278,7 @@ def write(folder, run, rows, notes):
 
 def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = OneSentence(prog="python -m tsgen.judge", description=__doc__, formatter_class=raw)
+    parser = OneSentence(prog="python -m tsgen.judge", description=__doc__)
     parser.add_argument("generated", type=Path, metavar="GENERATED", help="folder of the generated records")
     told = "TimesNet-Gen's released weights: GENERATED is then its latent bank (.npz), which is mixed"
     parser.add_argument("--released", type=Path, metavar="CHECKPOINT", help=told)

@@ -15,7 +15,7 @@ from tsgen.model import evaluation
 
 CHECKED = config.TimesNetSettings(1024, 16, 32, 4, 2, n_stations=5)  # small enough for any machine
 JUDGED = ("training", "timesnet", "control_average", "control_bootstrap", "control_regression")
-ON_CPU = 2  # records in a measured step
+ON_CPU = 2, 1  # records in a measured step, and steps of each kind after the first: at the paper's sizes a minute each
 SHORTENED = 0.8  # of the time for training, that epochs are chosen for: the rate is measured on one kind of record
 
 
@@ -60,12 +60,12 @@ def equality():
 
 
 def rates(settings):
-    """Findings on a training step at the recipe's batch (without a GPU: of ON_CPU records): seconds, as a ratio to the
+    """Findings on a training step at the recipe's batch (without a GPU: ON_CPU): seconds, as a ratio to the
     plain implementation's (which lives with the tests), and as a share of the matrix rate measured beside it."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     bench = importlib.import_module("bench_timesnet")
-    batch, rows = settings.training.batch_size if torch.cuda.is_available() else ON_CPU, []
-    found = bench.rates(replace(settings.timesnet, dropout=0.0), batch)
+    batch, n_rounds = (settings.training.batch_size, 5) if torch.cuda.is_available() else ON_CPU
+    found, rows = bench.rates(replace(settings.timesnet, dropout=0.0), batch, n_rounds), []
     for name, (seconds, rate) in found.items():
         what, kind = name.split(", ")
         product = what == "matrix product"

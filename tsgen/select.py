@@ -8,7 +8,6 @@ by the record that brings mean and spread nearest, until none does. Left in --ou
 records, unscaled, with their scale in the table.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,12 @@ import pandas as pd
 from tsgen import config, formats, ground_motion, hvsr, intensity
 from tsgen.figures import style
 from tsgen.measures import PERIODS_IN_S
+from tsgen.one_sentence import OneSentence
 
 SCALES = 15  # of a record that are tried, evenly in ln, within the limits
 ROUNDS = 20  # at most, through all places
+SHOWN = ("station", "event", "kind", "source", "magnitude", "distance_in_km", "scale")  # of each record that is chosen
+TICKS_IN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class CannotSelect(ValueError):
@@ -144,35 +146,23 @@ def spectra_of(records, periods_in_s):
     return np.log(np.where(hvsr.in_band(records, 1 / np.asarray(periods_in_s)), found, np.nan))
 
 
-def table_of(records, scales, target, ln_spectra):
-    """DataFrames of the chosen records with their scale, and of mean and spread by period against the target's."""
-    kept = ("station", "event", "kind", "source", "magnitude", "distance_in_km", "file")
-    chosen = records.table[[name for name in kept if name in records.table]].assign(scale=np.round(scales, 3))
-    scaled = ln_spectra + np.log(scales)[:, None]
-    of = {"mean": scaled.mean(axis=0), "target's mean": target.mean, "std": scaled.std(axis=0, ddof=1)}
-    of |= {"target's std": target.std}
-    return chosen.reset_index(drop=True), pd.DataFrame({"period_in_s": target.periods_in_s} | of)
-
-
 def figure_of(target, scaled, conditional=None):
     """Figure: every chosen spectrum, their mean and spread, and the target's; scaled (n, p) ln PSA in cm/s²."""
     drawn, axes = plt.subplots(1, 2, figsize=(10, 4))
-    periods = target.periods_in_s
+    periods, chosen = target.periods_in_s, (scaled.mean(axis=0), scaled.std(axis=0, ddof=1))
     axes[0].plot(periods, np.exp(scaled.T), color=style.GREY, linewidth=0.6)
-    sides = {
-        "target": (target.mean, target.std, "black", "--"),
-        "chosen": (scaled.mean(0), scaled.std(0, ddof=1), style.BLUE, "-"),
-    }
+    sides = {"target": (target.mean, target.std, "black", "--"), "chosen": (*chosen, style.BLUE, "-")}
     for label, (mean, std, color, line) in sides.items():
-        axes[0].plot(periods, np.exp(mean), color=color, linestyle=line, label=f"{label}: median")
-        for sign in (-1, 1):
-            words = f"{label}: 16 and 84 %" if sign > 0 else None
-            axes[0].plot(periods, np.exp(mean + sign * std), color=color, linestyle=line, linewidth=0.8, label=words)
-        axes[1].plot(periods, std, color=color, linestyle=line, label=label)
+        look = {"color": color, "linestyle": line}
+        axes[0].plot(periods, np.exp(mean), label=f"{label}: median", **look)
+        for sign, words in ((-1, None), (1, f"{label}: 16 and 84 %")):
+            axes[0].plot(periods, np.exp(mean + sign * std), linewidth=0.8, label=words, **look)
+        axes[1].plot(periods, std, label=label, **look)
     axes[0].set(yscale="log", ylabel="PSA, RotD50, 5 % (cm/s²)")
     axes[1].set(ylabel="ln standard deviation", ylim=(0, None))
     for ax in axes:
         ax.set(xscale="log", xlabel="period (s)")
+        style.plain_ticks(ax.xaxis, [t for t in TICKS_IN_S if periods.min() <= t <= periods.max()])
         if conditional is not None:
             ax.axvline(periods[conditional], color=style.GREY, linestyle=":", label="conditional on this period")
         ax.legend(fontsize=7)
@@ -181,8 +171,8 @@ def figure_of(target, scaled, conditional=None):
 
 
 def options(arguments):
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tsgen.select", description=__doc__, formatter_class=raw)
+    """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
+    parser = OneSentence(prog="python -m tsgen.select", description=__doc__)
     parser.add_argument("records", type=Path, metavar="RECORDS", help="folder of records, recorded or generated")
     parser.add_argument("--magnitude", type=float, metavar="M")
     parser.add_argument("--distance", type=float, metavar="KM", help="hypocentral")
@@ -218,7 +208,7 @@ def asked_for(asked):
 
 def main(arguments=None):
     """Exit code: 0, or 2 where nothing can be chosen."""
-    asked, profile = options(arguments), None
+    asked = options(arguments)
     try:
         if asked.n < 2 or asked.scale < 1:
             raise CannotSelect("-n must be 2 or more, and --scale 1 or more")
@@ -234,18 +224,20 @@ def main(arguments=None):
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    chosen, fit = table_of(records.take(rows), scales, target, spectra[rows])
-    asked.out.mkdir(parents=True, exist_ok=True)
-    chosen.to_csv(asked.out / "selected.csv", index=False)
-    records.take(rows).with_columns(scale=scales).save(asked.out / "records")
+    chosen, scaled = records.take(rows).with_columns(scale=scales), spectra[rows] + np.log(scales)[:, None]
+    chosen.save(asked.out / "records")
+    table = chosen.table[[name for name in SHOWN if name in chosen.table]].round({"scale": 3})
+    table.to_csv(asked.out / "selected.csv", index=False)
     with style.styled():
-        figure_of(target, spectra[rows] + np.log(scales)[:, None], conditional).savefig(asked.out / "selected.png")
-    print(chosen.to_string(index=False), fit.round(3).to_string(index=False), sep="\n\n")
-    off = np.abs(fit["mean"] - fit["target's mean"]).max(), np.abs(fit["std"] / fit["target's std"] - 1)
-    worst = off[1][np.arange(len(fit)) != conditional].max()
-    told = f"mean within {100 * np.expm1(off[0]):.0f} %, spread within {100 * worst:.0f} % of the target's"
-    print(f"\n{told} at every period")
-    if (records.take(rows).table["kind"] == "generated").any():
+        figure_of(target, scaled, conditional).savefig(asked.out / "selected.png")
+    fit = {"period_in_s": target.periods_in_s, "mean": scaled.mean(axis=0), "target's mean": target.mean}
+    fit = pd.DataFrame(fit | {"std": scaled.std(axis=0, ddof=1), "target's std": target.std})
+    print(table.to_string(index=False), fit.round(3).to_string(index=False), sep="\n\n")
+    free = fit[np.arange(len(fit)) != conditional]  # at the period of a condition the target has no spread
+    mean = np.expm1((free["mean"] - free["target's mean"]).abs().max())
+    spread = (free["std"] / free["target's std"] - 1).abs().max()
+    print(f"\nmean within {100 * mean:.0f} %, spread within {100 * spread:.0f} % of the target's at every period")
+    if (chosen.table["kind"] == "generated").any():
         print("Generated records are among them: not for design without review.")
     print(asked.out)
     return 0

@@ -118,6 +118,8 @@ def fit(model, background, targets, settings, folder):
                 model.end_of_phase(phase.number, phase.training, settings)
             if rank() == 0:
                 _save(folder, model, run, key, position + 1, history)
+            if watch.over and world_size() == 1 and position + 1 < len(plan):
+                raise OutOfTime(f"{model.name}, phase {phase.number}: epoch {epoch + 1} saved; the next call goes on")
     model.eval()
     return history
 
@@ -129,9 +131,9 @@ class Watch:
         self.begun = self.saved = time.monotonic()
         self.n_records, self.n_done = n_records, 0
 
-    def due(self, n, label):
-        """Whether to save after ``n`` more records; OutOfTime is for the caller to raise, once that is done."""
-        now, self.n_done = time.monotonic(), self.n_done + n
+    def due(self, label):
+        """Whether to save; OutOfTime is for the caller to raise, once that is done."""
+        now = time.monotonic()
         if now - self.saved < SAVE_EVERY_S and not self.over:
             return False
         rate, self.saved = self.n_done / (now - self.begun), now
@@ -160,7 +162,7 @@ class PhaseRun:
             # a phase may leave parameters unused, such as a station's embedding before the fine-tuning
             self.loss = DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
-    def epoch(self, epoch, within=None, watch=None, pause=None):
+    def epoch(self, epoch, within, watch, pause):
         """Train one epoch, from where ``within`` (what ``pause`` was given) left it, and return its row of the history.
 
         When the ``watch`` says so, pause(state of the epoch) saves it."""
@@ -182,8 +184,9 @@ class PhaseRun:
         for step, rows in enumerate(bar, first):
             total += self.step(rows, (epoch + step / n_batches) / self.phase.epochs, f"{label}, step {step}")
             done = f"{label}, step {step + 1} of {n_batches}"
-            # at its end the epoch is saved by itself
-            if watch and world_size() == 1 and watch.due(len(rows), done) and step + 1 < n_batches:
+            watch.n_done += len(rows)
+            # at its end the epoch is saved by itself; of several processes each would end at a time of its own
+            if step + 1 < n_batches and world_size() == 1 and watch.due(done):
                 state = {"step": step + 1, "total": total, "seconds": time.perf_counter() - started}
                 pause(state | {"random": _random(self.device)})
                 if watch.over:

@@ -17,19 +17,14 @@ import pandas as pd
 from tsgen.download import esm, fdsn, openeew
 from tsgen.download.plan import Wish, call, download
 from tsgen.download.polite import ServerTrouble, Web
+from tsgen.one_sentence import OneSentence
 
 SOURCES = {"esm": esm, "fdsn": fdsn, "openeew": openeew}
 
 
-class OneSentence(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{message}; python -m tsgen.download --help lists what there is\n")
-
-
 def wish_of(arguments):
     """(source, Wish, whether stations were named); ends with one sentence and code 2 where it cannot be meant."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = OneSentence(prog="python -m tsgen.download", description=__doc__, formatter_class=raw)
+    parser = OneSentence(prog="python -m tsgen.download", description=__doc__)
     parser.add_argument("source", choices=SOURCES)
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the records go")
     parser.add_argument("--network", metavar="N", help="network code (TK, IT, CI); with openeew the country (mx)")

@@ -8,7 +8,6 @@ The model is trained if the run (--profile, --records) has not left it. In --out
 one collection; records.csv with what each is; and README.txt with the terms.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pandas as pd
 
 from tsgen import config, generate
 from tsgen.evidence import scenarios
+from tsgen.one_sentence import OneSentence
 from tsgen.study import LAWS, MODELS, Study
 
 NEW = "XX.NEW"  # a site without records
@@ -27,15 +27,9 @@ class CannotGenerate(ValueError):
     """What was asked cannot be had: one sentence with the remedy."""
 
 
-class OneSentence(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{message}; python -m tsgen.generate --help lists what there is\n")
-
-
 def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = OneSentence(prog="python -m tsgen.generate", description=__doc__, formatter_class=raw)
+    parser = OneSentence(prog="python -m tsgen.generate", description=__doc__)
     parser.add_argument(
         "--model", required=True, choices=[*MODELS, *LAWS], metavar="M", help=", ".join([*MODELS, *LAWS])
     )
@@ -59,11 +53,11 @@ def options(arguments):
 def records_of(study, asked):
     """Generated Records, and sentences on what the model had to reach for."""
     conditional = hasattr(MODELS[asked.model] if asked.model in MODELS else LAWS[asked.model], "scenarios_of")
-    given = [asked.magnitude, asked.distance]
-    if not conditional and any(each is not None for each in (*given, asked.depth, asked.vs30)):
+    given, more = (asked.magnitude, asked.distance), (asked.depth, asked.vs30)
+    if not conditional and any(each is not None for each in (*given, *more)):
         words = "takes no magnitude, distance or Vs30: it makes records of a station as its earthquakes come"
         raise CannotGenerate(f"{asked.model} {words}; cgm and {', '.join(LAWS)} take them")
-    if (given[0] is None) != (given[1] is None) or (asked.vs30 and None in given):
+    if None in given and any(each is not None for each in (*given, *more)):
         raise CannotGenerate("a scenario needs both --magnitude and --distance (km)")
     if asked.vs30 and asked.model in LAWS:
         raise CannotGenerate(f"{asked.model} knows the stations that it was fitted to alone; cgm takes --vs30")
@@ -71,10 +65,10 @@ def records_of(study, asked):
         raise CannotGenerate("-n must be 1 or more")
     station = NEW if asked.vs30 else _station(study, asked.station)
     if not conditional:
-        one = study.training.select(station=station)
         model = study.model(asked.model)
         if asked.model == "timesnet":
-            return generate.mix(model, one, asked.n, study.settings.mixed_records, seed=asked.seed), []
+            own, k = study.training.select(station=station), study.settings.mixed_records
+            return generate.mix(model, own, asked.n, k, seed=asked.seed), []
         return generate.sample(model, [station], n=asked.n, seed=asked.seed), []
     s = study.settings.cgm
     law = study.model(asked.model) if asked.model in MODELS else LAWS[asked.model](s, study.background, study.training)
@@ -86,19 +80,16 @@ def records_of(study, asked):
     for name, value in (("magnitude", asked.magnitude), ("distance_in_km", asked.distance)):
         low, high = reach[name]
         if not low <= value <= high:
-            words = name.replace("_", " ")
-            notes.append(
-                f"{words} {value:g} lies outside what was learned from ({low:.3g} to {high:.3g}): extrapolated."
-            )
+            outside = f"{name.replace('_', ' ')} {value:g} lies outside what was learned from"
+            notes.append(f"{outside} ({low:.3g} to {high:.3g}): extrapolated.")
     return generate.sample(law, scenarios=pd.DataFrame([row]), n=asked.n, seed=asked.seed), notes
 
 
 def _station(study, name):
     same = [each for each in study.stations if name.upper() in (each.upper(), each.upper().split(".")[-1])]
     if len(same) != 1:
-        raise CannotGenerate(
-            f"{name} is none of the target stations {', '.join(study.stations)}: name it in --stations"
-        )
+        known = ", ".join(study.stations)
+        raise CannotGenerate(f"{name} is none of the target stations {known}: name it in --stations")
     return same[0]
 
 
@@ -120,17 +111,8 @@ def main(arguments=None):
     source = study.records_folder.name if study.records_folder else "the study's simulated default"
     terms = f"Learned from {source}" + (f" ({study.attribution}), whose terms hold." if study.attribution else ".")
     (asked.out / "README.txt").write_text("\n".join([NOT_FOR_DESIGN, terms, *notes]) + "\n")
-    print(
-        "\n".join(
-            [
-                f"{len(made)} records of {made.stations[0]} by {asked.model}",
-                terms,
-                NOT_FOR_DESIGN,
-                *notes,
-                str(asked.out),
-            ]
-        )
-    )
+    print(f"{len(made)} records of {made.stations[0]} by {asked.model}")
+    print(terms, NOT_FOR_DESIGN, *notes, asked.out, sep="\n")
     return 0
 
 

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tsgen import config
+from tsgen.one_sentence import OneSentence
 from tsgen.running.environment import ROOT, choose
 
 WORDS = {
@@ -19,11 +20,6 @@ WORDS = {
 }
 # strict: outputs are compared, and tests/teeth.py changes some to see it noticed; the driver's warnings are not ours
 NBVAL = ("--nbval", "--nbval-current-env", "-p", "teeth", "-W", "default")
-
-
-class OneSentence(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, f"{message}; ./run_all.sh --help lists what there is\n")
 
 
 def given(text):
@@ -58,8 +54,7 @@ def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
     about = f"Run every notebook of the study at a profile ({', '.join(config.PROFILES)}; quick unless told otherwise)"
     about = "\n".join([about + ", or:\n", *(f"  {word:<10} {meaning}" for word, meaning in WORDS.items())])
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = OneSentence(prog="./run_all.sh", description=about, formatter_class=raw, allow_abbrev=False)
+    parser = OneSentence(prog="./run_all.sh", description=about, allow_abbrev=False)
     parser.add_argument("word", nargs="?", default="quick", help="a profile or one of the above")
     parser.add_argument("--records", type=folder, metavar="FOLDER", help="your own; without it a simulated network")
     parser.add_argument("--stations", type=given, metavar="A,B", help="target stations, NETWORK.CODE")
