@@ -178,3 +178,13 @@ def test_the_readme_s_numbers_are_those_of_the_committed_run():
     if not (ROOT / "results" / "quick.json").exists():
         pytest.fail("results/quick.json is missing: ./run_all.sh quick, then ./run_all.sh publish")
     assert readme.of_project(ROOT) == (ROOT / "README.md").read_text()
+
+
+def test_the_citation_names_this_version_licence_and_both_papers():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert {each.get("doi", each.get("url", ""))[-10:] for each in cited["references"]} == {
+        "2512.04694",
+        "026-70719-2"[-10:],
+    }
