@@ -58,7 +58,8 @@ def test_weights_count_records_several_times_and_no_record_against_itself():
 
 
 def test_the_null_keeps_its_level_though_records_share_events():
-    """Were labels permuted record by record, shared events would make the null too narrow: 0.2 instead of 0.05."""
+    """Were labels permuted record by record, or the draws left as they come, shared events would make the null too
+    narrow: 0.2 and 0.1 instead of 0.05."""
     rng, beyond, values = np.random.default_rng(2), [], []
     for draw in range(300):
         y = crossed(rng, 12, "ABCD", 0.8)
@@ -67,6 +68,22 @@ def test_the_null_keeps_its_level_though_records_share_events():
         beyond.append(values[-1] > distance.of_one_law(x, y, "ABCD", 200, seed=draw).high)
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
     assert 0.02 < np.mean(beyond) < 0.09
+
+
+def test_what_two_stations_share_adds_the_variance_that_it_should():
+    """Distances of two stations of the same events vary together: the estimate has that covariance in the mean."""
+    rng, estimated, found = np.random.default_rng(8), [], []
+    for _ in range(1500):
+        y = crossed(rng, 10, "AB", 0.7)
+        x = sample(rng.normal(size=(60, 3)), [f"g{i}" for i in range(60)], list("AB") * 30)
+        parts = distance.pairs(x, y, "AB")
+        estimated.append(distance._together(*parts, (x.event, y.event)))
+        found.append([part.drawn(np.ones((1, 60)), np.ones((1, 20)))[0] for part in parts])
+    assert np.mean(estimated) == pytest.approx(np.cov(np.transpose(found))[0, 1], rel=0.25)
+    apart = crossed(rng, 10, "A", 0.0), crossed(rng, 10, "B", 0.0)  # other events: nothing to share
+    y = Sample(*(np.concatenate([getattr(s, part) for s in apart]) for part in ("values", "event", "station")))
+    y = Sample(y.values, np.array([f"{e}{s}" for e, s in zip(y.event, y.station, strict=True)], object), y.station)
+    assert distance._together(*distance.pairs(x, y, "AB"), (x.event, y.event)) == 0
 
 
 def test_the_interval_covers_a_planted_difference(n=4):

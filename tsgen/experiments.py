@@ -301,7 +301,8 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     about |= {"device": paper.device()} if name == "paper" else {}
     about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
-    rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows]
+    # what is repeated is told of all stations together: a station by itself is for a run
+    rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows if not row["station"]]
     findings.write(path, about, rows)
     if rest:
         raise rest

@@ -68,7 +68,7 @@ SHIFTED = "control_shift"  # a control without records: features alone
 CONDITIONED = ("cgm", *LAWS)  # take a magnitude and a distance
 N_GIVEN = 4  # records at the scenario of each held-out recording
 FINDINGS = "findings.json"  # what a stage that says something leaves
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 def _mixed(name, of):
