@@ -23,6 +23,7 @@ from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
 from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
+from tsgen.needs import scenario_known
 from tsgen.power import power_of
 from tsgen.study import CONTROLS, LAWS, SHIFTED, VERSION, Study
 from tsgen.trials import TRIAL_NETWORK, TRIALS, trials_of
@@ -59,10 +60,12 @@ class Variants:
         """The study with fields of one part of the settings changed to those of ``of``."""
         return self.study(variant, config.changed(self.settings, part, of), seed, stations=stations)
 
-    def players(self):
-        """Five background stations that may play targets: those with most records, as the split needs them."""
-        whole = self.study("whole", seed=0 if self.records else TRIAL_NETWORK)
-        counts = whole.background.table.groupby("station")["event"].nunique().sort_index()
+    def players(self, needs=()):
+        """Five background stations that may play targets: those with most records (of known magnitude and distance
+        where a model ``needs`` these), as the split needs them."""
+        some = self.study("whole", seed=0 if self.records else TRIAL_NETWORK).background
+        some = some.take(scenario_known(some)) if "magnitudes" in needs else some
+        counts = some.table.groupby("station")["event"].nunique().sort_index()
         counts = counts[counts >= dataset.FEWEST_TO_SPLIT].sort_values(ascending=False, kind="stable")
         return sorted(counts.index[: dataset.N_TARGETS])
 

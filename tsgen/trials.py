@@ -8,6 +8,7 @@ from tsgen import distance, findings
 from tsgen.config import changed
 from tsgen.evidence import bias, distances
 from tsgen.findings import finding
+from tsgen.study import MODELS
 
 TRIAL_NETWORK = 20  # seed of a simulated network that nothing else uses
 BEFORE = {  # model: settings from which its trials began, where a trial has changed them since
@@ -57,7 +58,7 @@ def trials_of(model):
         the trials' mean rank over the distances. Chosen by that alone."""
         tried, (part, before) = variants, BEFORE.get(model, (model, {}))
         tried = replace(variants, settings=changed(variants.settings, part, before))
-        stations, seed = variants.players(), 0 if variants.records else TRIAL_NETWORK
+        stations, seed = variants.players(getattr(MODELS[model], "needs", ())), 0 if variants.records else TRIAL_NETWORK
         truth = variants.study("truth", seed=seed, stations=stations)
         against = bias.reference_of(truth)
         known, y = distances.whitenings(truth), truth.features("fresh-single" if against == "fresh" else against)
