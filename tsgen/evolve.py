@@ -25,7 +25,6 @@ MOST_BACKGROUND = 2000  # records: more cost memory and tell little more
 KERNEL = (0.5, 0.4)  # standard deviation of a lender's magnitude and ln distance about those asked for
 BLENDED = (0.7, 0.5)  # shares of B and W that are averaged over shifts: a site's peak may stand anywhere
 SHIFT_IN_DECADES = 0.5  # the largest, either way
-LAST = 1000.0  # times as long as the last stretch, and s before P: beyond any record
 N_CALIBRATED = 250  # records
 BATCH = 64  # records at once
 
@@ -42,6 +41,9 @@ class Evolve:
     def __init__(self, settings, background, training, stations=None):
         self.settings, self.stations = settings, tuple(training.stations if stations is None else stations)
         self.carrier = Carrier(settings.n_samples, settings.sampling_rate_in_hz)
+        bins = np.arange(self.carrier.n_fft // 2 + 1) * settings.sampling_rate_in_hz / self.carrier.n_fft
+        fine = self.carrier.frequency_in_hz
+        self._at_bins = np.array([np.interp(bins.clip(fine[0]), fine, row) for row in np.eye(len(fine))])  # (f, bin)
         known = scenario_known(training).any() or (not len(training) and scenario_known(background).any())
         self.conditions = scenario.NEEDED if known else ()
         few = background.take(np.linspace(0, len(background) - 1, min(len(background), MOST_BACKGROUND)))
@@ -51,7 +53,7 @@ class Evolve:
         asked = scenario.conditions(self.bank, self.conditions)
         self.centre, self.scale = (of(asked, axis=0) for of in (np.nanmean, np.nanstd))
         read = [self._read(batch) for part in parts for batch in part.batches(BATCH)]
-        self.power, self.arrivals, self.y = (np.concatenate(each) for each in zip(*read, strict=True))
+        self.power, self.arrivals, self.last, self.y = (np.concatenate(each) for each in zip(*read, strict=True))
         self._fit()
         self._calibrate()
 
@@ -75,14 +77,12 @@ class Evolve:
         return np.where(np.isfinite(asked), asked, self.centre)
 
     def _read(self, records):
-        """ln power (n, 3, bin, frame), ``_arrivals`` and y (n, 2 + 3 f) of Records: ln s from S to each of SHARES, ln
-        smoothed Fourier power; frames in the padding are as the record's last."""
-        x, table = true_waveforms(records), records.table
-        arrivals = self._arrivals(table)
-        power, y = self._measured(torch.from_numpy(x).float(), arrivals[:, 1])
-        last = np.maximum(table["samples"].to_numpy(int) - self.carrier.n_fft // 2, 0) // self.carrier.hop
-        frame = np.minimum(np.arange(power.shape[3]), last[:, None])[:, None, None]
-        return np.take_along_axis(power, frame, axis=3), arrivals, y
+        """ln power (n, 3, bin, frame), ``_arrivals``, the last frame and y (n, 2 + 3 f) of Records: ln s from S to each
+        of SHARES, ln smoothed Fourier power."""
+        arrivals = self._arrivals(records.table)
+        power, y = self._measured(torch.from_numpy(true_waveforms(records)).float(), arrivals[:, 1])
+        last = np.maximum(records.table["samples"].to_numpy(int) - self.carrier.n_fft // 2, 0) // self.carrier.hop
+        return power, arrivals, last, y
 
     def _measured(self, x, s):
         energy = x[:, :2].double().square().sum(1).cumsum(1)
@@ -120,7 +120,7 @@ class Evolve:
         self.own = (own * np.sqrt(n / np.maximum(n - 1, 1))[code, None])[self.lender]
 
     def _blended(self, covariance, share):
-        """The covariance, ``share`` of it averaged over shifts of all spectra in ln f (beyond an end, as at the end)."""
+        """The covariance, ``share`` of it averaged over shifts of the spectra in ln f (beyond an end as at the end)."""
         n = len(self.carrier.frequency_in_hz)
         most, total, shifts = round(SHIFT_IN_DECADES / self._decades_a_step), 0, 0
         for shift in range(-most, most + 1, 2):
@@ -158,8 +158,7 @@ class Evolve:
         term = [mean + root @ own for (mean, root), own in zip(terms, normal, strict=True)]
         lent = self._lenders(table, torch.cat([torch.rand(1, generator=each) for each in generators]).numpy())
         y = self._design(table) @ self.coefficients + np.array(term) + self.own[lent]
-        source = self.lender[lent]
-        coarse = self._stretched(source, self._with_s(BEFORE_P_IN_S, table), y[:, :N_TIMES])
+        coarse = self._lent(self.lender[lent], self._with_s(BEFORE_P_IN_S, table), y)
         fine = torch.from_numpy(y[:, N_TIMES:].reshape(len(y), 3, -1)).exp().float()
         return y, self.carrier.waves(torch.from_numpy(coarse).exp(), fine, generators)
 
@@ -173,22 +172,24 @@ class Evolve:
         share = np.exp(far.min(axis=1, keepdims=True) - far).cumsum(axis=1)
         return (share < uniform[:, None] * share[:, -1:]).sum(axis=1)
 
-    def _stretched(self, rows, arrivals, ln_times):
-        """ln power (n, 3, bin, frame) of records ``rows``: P and S moved to ``arrivals`` and what follows stretched."""
-        seconds, n = self.carrier.hop / self.settings.sampling_rate_in_hz, self.power.shape[3]
-        out = np.empty((len(rows), *self.power.shape[1:]), np.float32)
-        for each, row, here, times in zip(out, rows, arrivals, np.exp(ln_times), strict=True):
-            there, own = self.arrivals[row], np.exp(self.y[row, :N_TIMES])
-            ends = times[-1] * LAST, own[-1] * LAST
-            knots = [
-                np.concatenate([[first[0] - LAST], first, first[1] + np.append(steps, end).cumsum()])
-                for first, steps, end in zip((here, there), (times, own), ends, strict=True)
-            ]
-            place = (np.interp(np.arange(n) * seconds, *knots) / seconds).clip(0, n - 1)
-            low = np.minimum(place.astype(int), n - 2)
+    def _lent(self, rows, arrivals, y):
+        """ln power (n, 3, bin, frame) of the records ``rows`` with the spectra of y; P and S moved to ``arrivals``, and
+        what follows stretched so that it lasts as y says."""
+        seconds, frame = self.carrier.hop / self.settings.sampling_rate_in_hz, np.arange(self.power.shape[3])
+        louder = (y - self.y[rows])[:, N_TIMES:].reshape(len(rows), 3, -1) @ self._at_bins
+        power = self.power[rows] + louder[..., None].astype(np.float32)
+        known = zip(arrivals, self.arrivals[rows], np.exp(y[:, :N_TIMES]), self.last[rows], strict=True)
+        for each, (begun, begun_there, steps, last) in zip(power, known, strict=True):
+            energy = np.exp(each[:2, :, : last + 1]).sum(axis=(0, 1)).cumsum()
+            ends_there = np.interp(SHARES, energy / energy[-1], frame[: last + 1]) * seconds
+            here = _knots([*begun, *(begun[1] + steps.cumsum())], frame[-1] * seconds)
+            there = _knots([*begun_there, *ends_there], last * seconds)
+            place = np.interp(frame * seconds, here, there) / seconds
+            kept = np.log(np.gradient(place)).astype(np.float32)  # the energy of what is stretched
+            low = np.minimum(place.astype(int), max(0, last - 1))
             share = (place - low).astype(np.float32)
-            each[:] = self.power[row][..., low] * (1 - share) + self.power[row][..., low + 1] * share
-        return out
+            each[:] = each[..., low] * (1 - share) + each[..., low + 1] * share + kept
+        return power
 
     def scenarios_of(self, station, n, seed=0):
         """DataFrame of ``n`` scenarios drawn with replacement from a station's training records, or without any there
@@ -219,6 +220,16 @@ def posterior(between, within, mean, n):
     gain = between @ np.linalg.inv(between + within / n) if n else np.zeros_like(between)
     values, vectors = np.linalg.eigh(_symmetric(between - gain @ between))
     return gain @ mean, vectors * np.sqrt(values.clip(0))
+
+
+def _knots(times, end):
+    """0, s of P, of S and of each of SHARES, and the end, in this order and none too near to the next."""
+    times = [0.0, *times, end]
+    for i in range(1, len(times)):
+        times[i] = max(times[i], times[i - 1] + SHORTEST_IN_S)
+    for i in range(len(times) - 1, 0, -1):
+        times[i] = min(times[i], end - (len(times) - 1 - i) * SHORTEST_IN_S)
+    return times
 
 
 def _symmetric(matrix):
