@@ -3,7 +3,6 @@ alone, for run_all.sh asks before anything is installed.
 
     python -m tsgen.running.environment          ends with 0 if it holds the lock, else says what differs
     python -m tsgen.running.environment make     .venv with the packages of the lock, made anew or mended
-    python -m tsgen.running.environment write    the rest of the lock from its direct pins, by uv; environment.yml
 """
 
 import fcntl
@@ -11,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -19,20 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 LOCK = ROOT / "requirements.lock"
 LOWEST, BEYOND = (3, 11, 2), (3, 14)  # the Pythons that the lock serves; pyproject.toml and run_all.sh say the same
-RESOLVED_FOR = ("3.11.2", "3.12", "3.13")
-NEEDED = "# What these need, written by `python -m tsgen.running.environment write`\n"
-YML = """# Written from requirements.lock by `python -m tsgen.running.environment write`: change the lock alone
-name: tsgen
-channels:
-  - conda-forge
-dependencies:
-  - python=3.11
-  - pip
-  - pip:
-"""
-LEFT_TO_TORCH = ("nvidia", "cuda", "triton")  # its Linux build names their versions itself, other builds need none
-WITHOUT_WHEEL = "eqsig"  # plain Python, published as source alone
-
+NEEDED = "# What these need, written by `python tests/write_lock.py`\n"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "set-up.log"
@@ -176,41 +161,10 @@ def make():
         sys.exit(f"After the installation {different}: {LOG} holds all that was said.")
 
 
-# ---- writing the lock ----
-
-
-def run_uv(*words):
-    """Run uv pip; where it fails, end with its exit code after its own words."""
-    uv = shutil.which("uv") or sys.exit("The lock is written by uv: pip install uv")
-    if code := subprocess.run([uv, "pip", *words]).returncode:
-        sys.exit(code)
-
-
-def write():
-    """Write the lock's lower part, one version a package for all its Pythons and systems, and environment.yml with the
-    same lines, for conda resolves ``-r`` wrongly. Fails unless every pin but one has a wheel for each Python here."""
-    head = LOCK.read_text().partition(NEEDED)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        asked, resolved = Path(folder, "asked.in"), Path(folder, "resolved.txt")
-        asked.write_text(head)
-        shutil.copy(LOCK, resolved)  # what it says stays as far as it can
-        bare = ("--no-header", "--no-annotate", "--fork-strategy=fewest")
-        run_uv("compile", "-q", "--universal", "--python-version", RESOLVED_FOR[0], *bare, "-o", resolved, asked)
-        lines = [line for line in resolved.read_text().splitlines() if pins(line).keys() - direct_pins(head).keys()]
-        text = head + NEEDED + "".join(f"{line}\n" for line in lines if not line.startswith(LEFT_TO_TORCH))
-        resolved.write_text(text)
-        for python in RESOLVED_FOR:
-            wheels = ("--only-binary=:all:", f"--no-binary={WITHOUT_WHEEL}", "--python-version", python)
-            run_uv("install", "-q", "--dry-run", "--no-deps", "--target", folder, *wheels, "-r", resolved)
-    LOCK.write_text(text)
-    lines = [line for line in text.splitlines() if pins(line)]
-    (ROOT / "environment.yml").write_text(YML + "".join(f"      - {line}\n" for line in lines))
-
-
 def main(word=""):
     try:
-        if word:
-            {"make": make, "write": write}[word]()
+        if word == "make":
+            make()
         elif unlike := unfit():
             sys.exit("\n".join(unlike))
     except OSError as error:  # a full disk, a folder that may not be written to
