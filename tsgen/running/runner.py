@@ -84,7 +84,7 @@ def _timed(work, *arguments):
 def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False):
     """The Study of a run, alone in its folder until this process ends, its records read and split. What cannot be had
     ends the program with one sentence, and leaves no folder behind."""
-    from tsgen.formats.recording import Damaged, scale_of  # with Study: seconds, which executing alone can do without
+    from tsgen.formats.recording import scale_of  # with Study: seconds, which executing alone can do without
     from tsgen.study import Study
 
     begun, new = time.monotonic(), None
@@ -104,14 +104,14 @@ def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False)
     except BlockingIOError:
         sys.exit(f"another run is at work in {study.folder}: wait for it, or choose another --seed")
     except (ValueError, OSError) as error:  # UnreadableRecord and Damaged among them
+        told = " ".join(str(error).split())
         if new:
             shutil.rmtree(new, ignore_errors=True)
-        rest = f"; {error.remedy}" if isinstance(error, Damaged) else ""
         if (report := getattr(error, "report", None)) is not None:
             kept = study.folder.with_name(f"{study.folder.name}-refused.csv")
             store.write_atomically(kept, lambda path: report.to_csv(path, index=False))
-            rest = f"; every file's reason: {kept}"
-        sys.exit(" ".join(str(error).split()) + rest)
+            told += f"; every file's reason: {kept}"
+        sys.exit(told)
     say("records", time.monotonic() - begun)
     return study
 
