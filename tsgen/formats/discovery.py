@@ -11,7 +11,6 @@ from tsgen.formats.recording import LARGEST_TEXT_IN_BYTES, Damaged
 
 LARGEST_FILE_IN_BYTES = 512 * 2**20  # an hour of three components at 500 Hz as text is a tenth of it
 LARGEST_EXPANSION = 200  # accelerograms compress 3 to 20 times; a thousandfold is a bomb
-MOST_MEMBERS = 200_000
 
 
 class Format(NamedTuple):
@@ -98,8 +97,6 @@ class Archive(Folder):
                 members = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise Damaged(f"the archive cannot be opened ({error})") from None
-        if len(members) > MOST_MEMBERS:
-            raise Damaged(f"the archive declares {len(members)} members", "unpack it yourself and give the folder")
         self._members = {member.filename: member for member in members if not member.is_dir()}
 
     def names(self):
