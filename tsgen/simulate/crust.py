@@ -30,7 +30,6 @@ class Field(NamedTuple):
         return cls(rng.standard_normal((N_WAVES, 2)) / CORRELATION_LENGTH_IN_KM, rng.uniform(0, 2 * np.pi, N_WAVES))
 
     def at(self, east_in_km, north_in_km):
-        """Values of the shape of the coordinates."""
         place = np.stack([east_in_km, north_in_km], axis=-1)
         return np.sqrt(2 / N_WAVES) * np.cos(place @ self.wavenumbers.T + self.phases).sum(axis=-1)
 
