@@ -55,7 +55,7 @@ def options(arguments):
     parser.add_argument("--stations", type=given, metavar="A,B", help="target stations, NETWORK.CODE")
     parser.add_argument("--unit", type=given, metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
     parser.add_argument("--seed", type=whole, default=0, metavar="N")
-    parser.add_argument("--background", type=partial(whole, lowest=1), metavar="N", help="at most: a quicker paper")
+    parser.add_argument("--background", type=partial(whole, lowest=1), metavar="N", help="background records at most")
     parser.add_argument("--only", type=given, metavar="03[,05]", help="these notebooks instead of all")
     parser.add_argument("--fresh", action="store_true", help="delete the run's folder first")
     parser.add_argument("--fast", action="store_true", help="with test: under five minutes")
