@@ -180,12 +180,6 @@ def test_measures_of_a_boxcar_are_the_closed_forms():
     assert found["pga_rotd50_in_cm_s2"] == pytest.approx(50 / np.sqrt(2), rel=1e-3)
 
 
-def test_husid_of_a_boxcar_is_a_ramp():
-    load = np.r_[np.zeros(100), np.full(200, 5.0), np.zeros(100)]
-    curve = intensity.husid(records_of(along_east(load)))[0]
-    np.testing.assert_allclose(curve, np.clip((np.arange(400) - 99) / 200, 0, 1), atol=1e-9)
-
-
 def test_pgv_of_a_sine_is_amplitude_over_omega():
     time = np.arange(16000) / RATE_IN_HZ
     rise = np.clip(np.minimum(time, time[-1] - time) / 10, 0, 1)

@@ -14,6 +14,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from write_lock import RESOLVED_FOR
 
 from tsgen.running import command, environment, readme
 
@@ -60,7 +61,7 @@ def test_every_pin_accepts_every_python_of_the_lock():
     for pin in (Requirement(line) for line in LOCK.splitlines() if line and not line.startswith("#")):
         for installed in metadata.distributions(name=pin.name):
             pythons = SpecifierSet(installed.metadata.get("Requires-Python", ""))
-            for python in environment.RESOLVED_FOR if installed.version in pin.specifier else ():
+            for python in RESOLVED_FOR if installed.version in pin.specifier else ():
                 full = {"python_full_version": python if python.count(".") == 2 else f"{python}.0"}
                 wanted = pin.marker is None or pin.marker.evaluate(full)
                 refused += [f"{pin} on {python}"] if wanted and python not in pythons else []
@@ -71,8 +72,8 @@ def test_the_pythons_are_the_same_wherever_they_are_written():
     asked = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
     lowest, beyond = (".".join(map(str, each)) for each in (environment.LOWEST, environment.BEYOND))
     assert asked == SpecifierSet(f">={lowest},<{beyond}")
-    assert all(python in asked for python in environment.RESOLVED_FOR)
-    assert environment.RESOLVED_FOR[0] == lowest
+    assert all(python in asked for python in RESOLVED_FOR)
+    assert RESOLVED_FOR[0] == lowest
     script = (ROOT / "run_all.sh").read_text()
     assert f"{environment.LOWEST} <= sys.version_info[:3] < {environment.BEYOND}" in script
     assert "Python 3.11.2 to 3.13 " in script and lowest == "3.11.2" and beyond == "3.14"

@@ -6,9 +6,7 @@ import numpy as np
 
 from tsgen.oscillator import loads
 
-# at least: the highest mode's period is then 0.2 % short, the first one's exact, and capacities are 0.1 % off; 32 would
-# make eight times 50 Hz of four for the frame of evidence.structures
-STEPS_PER_SHORTEST_PERIOD = 29
+STEPS_PER_SHORTEST_PERIOD = 29  # at least: capacities are 0.1 % off; 32 would double evidence.structures' sampling rate
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ def largest_drift(frame, records, scale=1.0):
 
 
 def capacity(frame, records, spectral_in_cm_s2, levels_in_cm_s2, limits):
-    """ln of the spectral acceleration (n, 2, limits) at which the frame's largest drift reaches each limit, E and N.
-    Each component is scaled from its own spectral_in_cm_s2 (n, 2) to the rising levels (s,), and the first crossing is
-    found between levels on logarithms. NaN where no level reaches the limit, or the lowest one exceeds it."""
+    """ln of the spectral acceleration (n, 2, limits) at which the frame's largest drift reaches each limit, E and N:
+    scaled from spectral_in_cm_s2 (n, 2) to the rising levels (s,), the first crossing between levels on logarithms. NaN
+    where no level reaches the limit, or the lowest one exceeds it."""
     levels = np.log(np.asarray(levels_in_cm_s2, float))
     drift = largest_drift(frame, records, np.exp(levels) / spectral_in_cm_s2[..., None])
     drift = np.log(np.maximum.accumulate(drift, axis=2))

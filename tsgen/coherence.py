@@ -1,9 +1,6 @@
-"""Do the components of a record move together? What independent noise under any window cannot do.
-
-An earthquake's waves are polarised: P moves the vertical with the radial, surface waves go in ellipses, so the phases
-of two components are locked to each other (Samson 1973, Geophys. J. R. astr. Soc. 34, 403). Generators that draw each
-component from noise of its own keep spectra and envelopes, and lose this.
-"""
+"""Do the components of a record move together? P moves the vertical with the radial, surface waves go in ellipses, so
+the phases of two components are locked (Samson 1973, Geophys. J. R. astr. Soc. 34, 403). Generators that draw each
+component from noise of its own keep spectra and envelopes, and lose this."""
 
 from itertools import combinations
 

@@ -36,8 +36,8 @@ class Collection(NamedTuple):
     orders: list  # component order of each trace: letters, or names where SeisBench has more than three channels
 
     def read(self, i):
-        """(3, samples) of trace ``i`` in E, N, Z; raises ValueError for another shape, before memory is taken, or where
-        these three are not among its components."""
+        """(3, samples) of trace ``i`` in E, N, Z; ValueError for another shape, before memory is taken, or without
+        these three among its components."""
         order = self.orders[i]
         rows = component_rows(order)
         name, _, where = self.table["trace_name"][i].partition("$")
@@ -68,16 +68,13 @@ def opened(folder):
     """The Collection in ``folder``; raises FileNotFoundError or ValueError naming the file. Columns that SeisBench does
     not ask for are filled: kind "recorded", source the network, the usable band from the native rate."""
     folder = Path(folder)
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: a SeisBench folder holds {' and '.join(FILES)}")
+    if gone := [name for name in FILES if not (folder / name).is_file()]:
+        raise FileNotFoundError(f"{folder / gone[0]} is missing: a SeisBench folder holds {' and '.join(FILES)}")
     text = TEXT_COLUMNS | {KNOWN_COLUMNS[name] for name in TEXT_COLUMNS & KNOWN_COLUMNS.keys()}
     raw = pd.read_csv(folder / FILES[0], dtype=dict.fromkeys(text, str))
     if needed := {"trace_name", "trace_sampling_rate_hz", "station_code", "source_id"} - set(raw.columns):
         raise ValueError(f"{folder / FILES[0]}: no column {', '.join(sorted(needed))}")
     raw = filled(raw.rename(columns={theirs: ours for ours, theirs in KNOWN_COLUMNS.items()}))
-    given = "trace_component_order" in raw
-    orders = [_order(text) for text in (raw["trace_component_order"] if given else [_stated_order(folder)] * len(raw))]
     rates = raw["trace_sampling_rate_hz"].to_numpy(float)
     network = raw.get("station_network_code", pd.Series("", raw.index))
     table = raw.drop(columns=ON_DISK_ONLY, errors="ignore")
@@ -85,10 +82,9 @@ def opened(folder):
     for name in table.columns.intersection(["start_time", "origin_time"]):
         table[name] = table[name].map(_time)
     defaults = {"kind": "recorded", "source": network, "native_sampling_rate_in_hz": rates}
+    defaults |= {"usable_from_hz": 0.0, "usable_to_hz": 0.4 * rates} if "usable_to_hz" not in table else {}
     table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
-    if "usable_to_hz" not in table:
-        table = table.assign(usable_from_hz=0.0, usable_to_hz=0.4 * rates)
-    return Collection(folder, table, rates, orders)
+    return Collection(folder, table, rates, _orders(folder, raw))
 
 
 def component_rows(order):
@@ -99,18 +95,18 @@ def component_rows(order):
     raise ValueError(f"its components {', '.join(order)} hold no acceleration to the east, to the north and up")
 
 
-def _order(text):
-    """Letters ("ZNE") as they are, the text of a tuple ("('acc_mp_u', …)") as a tuple."""
-    words = re.findall(r"\w+", text) if isinstance(text, str) else text
-    return words[0] if len(words) == 1 else tuple(words)
-
-
-def _stated_order(folder):
-    """Component order that the waveforms' file states for all its traces, else E, N, Z."""
-    with h5py.File(folder / FILES[1]) as file:
-        stated = file["data_format/component_order"][()] if "data_format/component_order" in file else COMPONENTS
-    stated = [stated] if isinstance(stated, (bytes, str)) else list(stated)
-    return [name.decode("latin-1") if isinstance(name, bytes) else name for name in stated]
+def _orders(folder, raw):
+    """Component order of each trace by the table, else by the waveforms' file, else E, N, Z: letters ("ZNE"), or a
+    tuple where components have names ("('acc_mp_u', …)")."""
+    texts = raw.get("trace_component_order")
+    if texts is None:
+        with h5py.File(folder / FILES[1]) as file:
+            stated = file["data_format/component_order"][()] if "data_format/component_order" in file else COMPONENTS
+        stated = [stated] if isinstance(stated, (bytes, str)) else list(stated)
+        stated = [name.decode("latin-1") if isinstance(name, bytes) else name for name in stated]
+        texts = [" ".join(stated)] * len(raw)
+    words = (re.findall(r"\w+", text) for text in texts)
+    return [each[0] if len(each) == 1 else tuple(each) for each in words]
 
 
 def write_waveforms(path, batches, shape, sampling_rate_in_hz):
@@ -127,12 +123,11 @@ def write_waveforms(path, batches, shape, sampling_rate_in_hz):
 
 
 def write_table(path, table, n_samples, sampling_rate_in_hz):
-    """Write metadata.csv to ``path``."""
-    parts = [split_station(name) for name in table["station"]]
+    networks, codes = ([split_station(name)[i] for name in table["station"]] for i in (0, 1))
     table = table.rename(columns=KNOWN_COLUMNS).drop(columns=["trace_name", "station"], errors="ignore")
-    names = {"trace_name": _trace_names(len(table), n_samples), "station_network_code": [part[0] for part in parts]}
-    told = {"trace_sampling_rate_hz": sampling_rate_in_hz, "trace_component_order": COMPONENTS}
-    table.assign(**names, station_code=[part[1] for part in parts], **told).to_csv(path, index=False)
+    own = {"trace_name": _trace_names(len(table), n_samples), "station_network_code": networks, "station_code": codes}
+    own |= {"trace_sampling_rate_hz": sampling_rate_in_hz, "trace_component_order": COMPONENTS}
+    table.assign(**own).to_csv(path, index=False)
 
 
 def _trace_names(n, n_samples):
@@ -141,8 +136,7 @@ def _trace_names(n, n_samples):
 
 def split_station(station):
     """(network, code) of a station named NETWORK.CODE; a bare code has the network ''."""
-    network, dot, code = station.partition(".")
-    return (network, code) if dot else ("", station)
+    return tuple(station.split(".", 1)) if "." in station else ("", station)
 
 
 def filled(table):

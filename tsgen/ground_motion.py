@@ -17,11 +17,10 @@ DEEPEST_TOP_IN_KM = 12.0  # the faults of CB14 end at 15 km: a source below is o
 
 
 def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_s, region="global", depth_in_km=8.0):
-    """(median (n, p) in cm/s², ln standard deviation (n, p)) of RotD50 at 5 % damping; period 0 is PGA.
-    model: a key of MODELS; magnitude, distance_jb_in_km (Joyner-Boore), vs30_in_m_per_s and depth_in_km broadcast to
-    (n,). Vertical strike-slip fault as small as a point: rupture distance is the root of the squares of
-    Joyner-Boore distance and depth. region: "global", "turkey", … as pygmm names them; a model without it (only
-    BSSA14 knows "turkey") takes its own default. ASB14 gives the geometric mean. ValueError for an unknown model."""
+    """(median (n, p) in cm/s², ln standard deviation (n, p)) of RotD50 (ASB14: geometric mean) at 5 % damping; period 0
+    is PGA. model: a key of MODELS, else ValueError; magnitude, distance_jb_in_km (Joyner-Boore), vs30_in_m_per_s and
+    depth_in_km broadcast to (n,). Vertical strike-slip fault as small as a point. region: "global", "turkey", … as
+    pygmm names them; a model without it (only BSSA14 knows "turkey") takes its own default."""
     if model not in MODELS:
         raise ValueError(f"unknown ground-motion model {model!r}; known: {', '.join(MODELS)}")
     with warnings.catch_warnings():  # imported only now: a machine that trains need not have it

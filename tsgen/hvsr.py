@@ -49,17 +49,12 @@ class HVSR:
         with warnings.catch_warnings(action="ignore"):
             return np.nanstd(np.log(self.curves), axis=0, ddof=1)
 
-    @property
-    def peak_amplitude(self):
-        """HVSR (n,) of each record at its f0."""
-        return _peaks(self.frequency_in_hz, self.curves)[1]
-
 
 def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi"):
-    """Smoothing matrix (centre, frequency) whose rows sum to 1.
-    window "konno_ohmachi": [sin(x) / x]^4 with x = b log10(f / fc) (Konno and Ohmachi 1998), not cut: its side lobes
-    hold 0.3 % of the sum. "gaussian": exp(-b ln(f / fc)^2), what the released TimesNet-Gen code computes, 2.3 times as
-    wide at half height and b = 40. ValueError for a centre that is not positive or that no frequency is near."""
+    """Smoothing matrix (centre, frequency) whose rows sum to 1. window "konno_ohmachi": [sin(x) / x]^4 with
+    x = b log10(f / fc) (Konno and Ohmachi 1998), not cut: its side lobes hold 0.3 % of the sum. "gaussian":
+    exp(-b ln(f / fc)^2), what the released TimesNet-Gen code computes, 2.3 times as wide at half height and b = 40.
+    ValueError for a centre that is not positive or that no frequency is near."""
     frequency, centre = np.asarray(frequency_in_hz, float), np.asarray(centre_in_hz, float)
     if window not in WINDOWS:
         raise ValueError(f"window must be 'konno_ohmachi' or 'gaussian', not {window!r}")
@@ -75,24 +70,21 @@ def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi")
 
 
 def hvsr(records, settings=DEFAULT):
-    """HVSR of each record, geometric mean of E and N over Z.
-    Linear detrend over the true samples, zero-phase Butterworth high pass, amplitude of the FFT, geometric mean of the
-    horizontals, Konno-Ohmachi smoothing of it and of the vertical, ratio. NaN outside the record's usable band, above
-    0.4 times the sampling rate, and all over where a component is dead or non-finite; f0 is where the rest is largest.
-    The high pass acts on the spectrum, times the squared gain of one pass: filtering forwards and backwards with the
-    padding kept (Boore 2005). All is float32, as the records are: their own rounding is as large as the FFT's."""
+    """HVSR of each record: linear detrend over the true samples, zero-phase Butterworth high pass, amplitude of the
+    FFT, geometric mean of E and N, Konno-Ohmachi smoothing of it and of Z, ratio. NaN outside the record's usable band,
+    above 0.4 times the sampling rate, and all over where a component is dead or non-finite; f0 is where the rest is
+    largest. The high pass acts on the spectrum, as the squared gain of one pass: filtering forwards and backwards with
+    the padding kept (Boore 2005). All is float32, as the records are: their own rounding is as large as the FFT's."""
     rate = float(records.sampling_rate_in_hz)
     n_fft = fft.next_fast_len(records.n_samples + 2 * round(settings.padding_in_s * rate), real=True)
     frequency_in_hz = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_frequencies)
     gain, matrix = _gain_and_matrix(rate, n_fft, settings)
     curves = np.full((len(records), settings.n_frequencies), np.nan)
-    if len(records) and matrix.size:
-        ratios = []
-        for part in records.batches(RECORDS_AT_ONCE):
-            smooth = _spectra(part, n_fft, gain).reshape(-1, len(matrix)) @ matrix  # one product for both
-            smooth[~(smooth > 0)] = np.nan  # a component is dead
-            ratios.append(np.divide(*smooth.reshape(2, -1, matrix.shape[1])))
-        curves[:, : matrix.shape[1]] = np.concatenate(ratios)
+    for i, part in enumerate(records.batches(RECORDS_AT_ONCE) if matrix.size else ()):
+        smooth = _spectra(part, n_fft, gain).reshape(-1, len(matrix)) @ matrix  # one product for both
+        smooth[~(smooth > 0)] = np.nan  # a component is dead
+        first = i * RECORDS_AT_ONCE
+        curves[first : first + len(part), : matrix.shape[1]] = np.divide(*smooth.reshape(2, -1, matrix.shape[1]))
     curves[~in_band(records, frequency_in_hz)] = np.nan
     return HVSR(frequency_in_hz, curves, _peaks(frequency_in_hz, curves)[0])
 
@@ -123,12 +115,12 @@ def high_pass_gain(frequency_in_hz, rate, settings=DEFAULT):
 
 
 def clarity(hvsr):
-    """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict.
-    f0_in_hz and amplitude of the peak, n (records that show its frequency), and True or False: the median falls below
-    half the amplitude within two octaves below and above f0 (``falls_below``, ``falls_above``); the amplitude exceeds 2
-    (``high``); the peaks of the median times and over its standard deviation lie within 5 % of f0 (``stable``); the
-    standard deviations of the records' f0 (``narrow``) and amplitude at f0 (``repeatable``) are below SESAME's limits.
-    ``n_criteria`` of the six hold; SESAME asks for five. Without a curve: NaN and False."""
+    """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict of f0_in_hz and
+    amplitude of the peak, n (records that show its frequency), and six criteria: the median falls below half the
+    amplitude within two octaves (``falls_below``, ``falls_above``); the amplitude exceeds 2 (``high``); the peaks of
+    the median times and over its standard deviation lie within 5 % of f0 (``stable``); the standard deviations of the
+    records' f0 (``narrow``) and amplitude at f0 (``repeatable``) are below SESAME's limits. SESAME asks for an
+    ``n_criteria`` of five."""
     frequency, median, ln_std = hvsr.frequency_in_hz, hvsr.median, hvsr.ln_std
     shifted = np.stack([median, median * np.exp(ln_std), median / np.exp(ln_std)])
     (f0, *shifted_f0), (amplitude, *_) = _peaks(frequency, shifted)

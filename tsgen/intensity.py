@@ -12,24 +12,25 @@ from tsgen.oscillator import batches_of_rows, cut, responses, true_waveforms
 
 G_IN_CM_S2 = 980.665
 ANGLES = np.deg2rad(np.arange(180.0))  # Boore (2010): non-redundant rotations, one degree apart
-COLUMNS = (
-    *(name.format(of) for name in ("pga_{}_in_cm_s2", "pgv_{}_in_cm_s") for of in ("e", "n", "z", "rotd50", "rotd100")),
-    *("arias_in_cm_s", "d5_75_in_s", "d5_95_in_s", "cav_in_cm_s", "rms_in_cm_s2"),
-)
+PEAKS = ("pga_{}_in_cm_s2", "pgv_{}_in_cm_s")
+COLUMNS = [name.format(of) for name in PEAKS for of in ("e", "n", "z", "rotd50", "rotd100")]
+COLUMNS += ["arias_in_cm_s", "d5_75_in_s", "d5_95_in_s", "cav_in_cm_s", "rms_in_cm_s2"]
 
 
 def measures(records):
-    """Intensity measures, a DataFrame of one row a record and the columns COLUMNS.
-    PGA and PGV of each component, and RotD50 and RotD100 of the horizontals (Boore 2010); PGV after ``velocities``.
-    Arias intensity pi / 2g times the integral of a², summed over both horizontals (Arias 1970); D5-75 and D5-95 from
-    that sum, NaN for a record without energy; cumulative absolute velocity, the integral of |a|, geometric mean of the
-    horizontals; their RMS acceleration over the record's length. No mean is removed from acceleration."""
+    """Intensity measures, a DataFrame of one row a record and COLUMNS: PGA and PGV (after ``velocities``) of each
+    component, RotD50 and RotD100 of the horizontals (Boore 2010); of both horizontals' sum of squares the Arias
+    intensity, pi / 2g times its integral (Arias 1970), D5-75 and D5-95 (NaN without energy) and RMS over the record's
+    length; cumulative absolute velocity, the integral of |a|, their geometric mean. No mean is removed from
+    acceleration."""
     rate = records.sampling_rate_in_hz
     values = np.full((len(records), len(COLUMNS)), np.nan)
     for rows in batches_of_rows(len(records), 3 * records.n_samples):
         part = records.take(rows)
         x, speed = true_waveforms(part), velocities(part)
-        energy, share = _arias(x, rate)
+        running = np.cumsum((x[:, :2] ** 2).sum(axis=1), axis=1) / rate
+        energy, total = running[:, -1], running[:, -1:]
+        share = np.divide(running, total, out=np.full_like(running, np.nan), where=total > 0)
         horizontal = np.abs(x[:, :2]).sum(axis=2) / rate
         duration = part.table["samples"].to_numpy(float) / rate
         peaks = [each for y in (x, speed) for each in (*np.abs(y).max(axis=2).T, *_rotd(y[:, :2], (50, 100)))]
@@ -38,7 +39,7 @@ def measures(records):
         durations = np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
         cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
         values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
-    table = pd.DataFrame(values, columns=list(COLUMNS))
+    table = pd.DataFrame(values, columns=COLUMNS)
     table.loc[without_vertical(records), ["pga_z_in_cm_s2", "pgv_z_in_cm_s"]] = np.nan
     return table
 
@@ -61,11 +62,6 @@ def velocities(records):
     return cut(fft.irfft(spectrum * response, n_fft)[..., :n], samples)
 
 
-def husid(records):
-    """Husid curve (n, t): share of the Arias intensity of both horizontals reached by the end of each sample."""
-    return _arias(true_waveforms(records), records.sampling_rate_in_hz)[1]
-
-
 def fourier_amplitude(records, frequency_in_hz):
     """Fourier amplitude (n, 3, f) in cm/s, smoothed as HVSR is; ValueError for a frequency above the Nyquist one."""
     rate = records.sampling_rate_in_hz
@@ -81,10 +77,9 @@ def fourier_amplitude(records, frequency_in_hz):
 
 
 def response_spectra(records, periods_in_s, damping=0.05):
-    """Pseudo-spectral acceleration (n, 3, periods) in cm/s²: omega² times the largest relative displacement.
-    Exact recursion for a load that is linear between samples (Nigam and Jennings 1969, BSSA 59, 909), as a digital
-    filter; records are first upsampled by FFT to a step of at most a fortieth of the period. Period 0 is the peak
-    acceleration. The largest value is sought until the record ends. ValueError for a negative period."""
+    """Pseudo-spectral acceleration (n, 3, periods) in cm/s²: omega² times the largest relative displacement until the
+    record ends, by the exact recursion for a load linear between samples (Nigam and Jennings 1969, BSSA 59, 909), after
+    upsampling to a fortieth of the period or less. Period 0 is the peak acceleration. ValueError for a negative one."""
     spectra = np.empty((len(records), 3, len(periods_in_s)))
     for rows, place, response in responses(records, periods_in_s, damping, 3):
         spectra[rows, :, place] = np.abs(response).max(axis=2)
@@ -104,19 +99,11 @@ def rotd(records, periods_in_s, percentiles=(50, 100)):
 def onsets(records):
     """Seconds (n, 2) from a record's start to P on the vertical and S on the horizontals, NaN where none is found: as
     ``onset`` picks them."""
-    rate = records.sampling_rate_in_hz
-    picked = np.full((len(records), 2), np.nan)
+    rate, picked = records.sampling_rate_in_hz, np.full((len(records), 2), np.nan)
     for i, wave in enumerate(true_waveforms(records)):
-        p = onset.p_onset(wave[2], rate)
-        picked[i] = p, onset.s_onset(wave[:2], rate, p)
+        picked[i, 0] = onset.p_onset(wave[2], rate)
+        picked[i, 1] = onset.s_onset(wave[:2], rate, picked[i, 0])
     return picked
-
-
-def _arias(x, rate):
-    """Integral (n,) of E² + N² over time, and its running share (n, t); NaN shares without energy."""
-    running = np.cumsum((x[:, :2] ** 2).sum(axis=1), axis=1) / rate
-    total = running[:, -1:]
-    return total[:, 0], np.divide(running, total, out=np.full_like(running, np.nan), where=total > 0)
 
 
 def _rotd(x, percentiles):

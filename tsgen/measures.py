@@ -1,7 +1,5 @@
-"""What is measured of each record, one row a record: natural logarithms of its intensities and spectra, and sanity.
-
-Everything in the frame is a natural logarithm, so that a difference is a ratio, except ``p_lead`` (s).
-"""
+"""What is measured of each record, one row a record: natural logarithms (differences are ratios) of its intensities and
+spectra, and sanity; ``p_lead`` alone is in s."""
 
 import numpy as np
 import pandas as pd
@@ -28,11 +26,9 @@ LAST_SHARE = 0.1  # of the record, over which the final displacement is averaged
 
 
 def measures(records, before_p_in_s=5.0):
-    """DataFrame (n, COLUMNS) of natural logarithms, NaN where a record cannot show a measure.
-
-    Amplitude, energy and duration of the horizontals (``intensity.measures``); RotD50 pseudo-spectral acceleration and
-    Fourier amplitude of each component within the record's usable band; ``sanity``. before_p_in_s: where P is taken to
-    be in a record that does not say."""
+    """DataFrame (n, COLUMNS), NaN where a record cannot show a measure: amplitude, energy and duration of the
+    horizontals (``intensity.measures``); RotD50 pseudo-spectral acceleration and Fourier amplitude of each component
+    within the usable band; ``sanity``. before_p_in_s: where P is taken to be in a record that does not say."""
     found = intensity.measures(records)
     frame = pd.DataFrame({name: found[column] for name, column in (AMPLITUDE | ENERGY).items()})
     spectra = intensity.rotd(records, PERIODS_IN_S, (50,))[0]
@@ -57,11 +53,10 @@ def keys_of(column):
 
 
 def sanity(records, before_p_in_s=5.0):
-    """Three arrays (n,) that say whether a record could be one: drift, quiet, P's lead in s.
-
-    drift: displacement by double integration of the acceleration as it is, its mean over the last tenth over its
-    peak, both averaged over components (a record with a wrong baseline comes near 1). quiet: RMS before P over the
-    record's peak. P's lead: how much earlier the vertical has had 5 % of its energy than the horizontals."""
+    """Three arrays (n,) that say whether a record could be one. drift: displacement by double integration, its mean
+    over the last tenth over its peak, both averaged over components (near 1 with a wrong baseline). quiet: RMS before P
+    over the record's peak. P's lead in s: how much earlier the vertical has had 5 % of its energy than the
+    horizontals."""
     rate = records.sampling_rate_in_hz
     x, samples = true_waveforms(records), records.table["samples"].to_numpy(int)
     p = records.table.get("p_arrival_sample", pd.Series(np.nan, records.table.index)).to_numpy(float)
@@ -69,8 +64,7 @@ def sanity(records, before_p_in_s=5.0):
     drift, quiet, lead = np.full((3, len(records)), np.nan)
     for i, (wave, n) in enumerate(zip(x, samples, strict=True)):
         wave = wave[:, :n]
-        peak = np.abs(wave).max()
-        if not peak > 0:
+        if not (peak := np.abs(wave).max()) > 0:
             continue
         speed = cumulative_trapezoid(wave, dx=1 / rate, initial=0.0)
         displacement = cumulative_trapezoid(speed, dx=1 / rate, initial=0.0)

@@ -24,11 +24,10 @@ class Rise(NamedTuple):
 
 
 def p_onset(vertical, sampling_rate_in_hz, settings=DEFAULT):
-    """Seconds from the start of ``vertical`` (t,) in cm/s² to P, NaN where none can be had.
-    The vertical is freed of long periods. The first change point lies before its strongest second; it may be S, so
-    the stretch before it is split again and again, as long as the motion rises by ``least_rise`` and is not dwarfed by
-    what follows. NaN where nothing rises so, or where the part before it is motion already: the record starts after
-    P."""
+    """Seconds from the start of ``vertical`` (t,) in cm/s² to P, NaN where none can be had. The vertical is freed of
+    long periods. The first change point lies before its strongest second; it may be S, so the stretch before it is
+    split again and again, as long as the motion rises by ``least_rise`` and is not dwarfed by what follows. NaN where
+    nothing rises so, or where the part before it is motion already: the record starts after P."""
     rate = float(sampling_rate_in_hz)
     corner = min(settings.high_pass_in_hz, 0.2 * rate)
     sos = signal.butter(2, corner, "highpass", fs=rate, output="sos")

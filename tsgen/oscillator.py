@@ -9,10 +9,10 @@ VALUES_AT_ONCE = 2**22  # of one batch's upsampled waveforms: 32 MB, whatever th
 
 
 def inelastic_displacement(records, periods_in_s, strength_factors, hardening=0.05, damping=0.05, over_elastic=False):
-    """Largest displacement (n, 2, periods, factors) in cm of bilinear oscillators under E and N.
-    strength_factors R: the yield displacement is the largest elastic displacement of the same record over R, so that
-    R = 1 just stays elastic. hardening: stiffness after yielding over the elastic one (kinematic). The damping
-    coefficient stays that of the elastic oscillator. ValueError for a period that is not positive."""
+    """Largest displacement (n, 2, periods, factors) in cm of bilinear oscillators under E and N. Yield displacement:
+    the largest elastic one of the same record over ``strength_factors``, so that 1 just stays elastic. hardening:
+    stiffness after yielding over the elastic one (kinematic). The damping coefficient stays the elastic oscillator's.
+    ValueError for a period that is not positive."""
     periods = np.asarray(periods_in_s, float)
     if periods.min() <= 0:
         raise ValueError(f"an oscillator's period must be positive, and one is {periods.min():g} s")
@@ -77,7 +77,7 @@ def upsampled(x, factor):
         return x
     n = x.shape[-1]
     padded = fft.next_fast_len(n + 256, real=True)  # zeros between the end and the start, which meet in an FFT
-    x = np.concatenate([x, np.zeros((*x.shape[:-1], padded - n))], axis=-1)
+    x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, padded - n)])
     return signal.resample(x, padded * factor, axis=-1)[..., : n * factor]
 
 
@@ -87,7 +87,6 @@ def true_waveforms(records):
 
 
 def batches_of_rows(n, values_a_record):
-    """Integer rows of each batch."""
     size = max(1, VALUES_AT_ONCE // max(1, values_a_record))
     return [np.arange(first, min(first + size, n)) for first in range(0, n, size)]
 
@@ -114,9 +113,8 @@ def _filtered(load, period_in_s, damping, step_in_s):
 def _yielding(load, last, periods, strength, hardening, damping, step_in_s):
     """Largest displacement (n, 2, p, r) under load (n, 2, t) with yield displacement ``strength`` (n, 2, p, r).
     Plastic displacement p acts as a load on the elastic oscillator: u'' + 2 zeta omega u' + omega² u =
-    -a + (1 - hardening) omega² p. With p linear over a step, as a is, the elastic recursion stays exact, and the p
-    that brings the force back to the yield surface at the step's end is linear in the overshoot: no iteration, no
-    stability limit, and without yielding the elastic response to rounding."""
+    -a + (1 - hardening) omega² p. With p linear over a step, as a is, the elastic recursion stays exact, and the p that
+    brings the force back to the yield surface is linear in the overshoot: no iteration, no stability limit."""
     a, b = (np.array(each) for each in zip(*(recursion(period, damping, step_in_s) for period in periods), strict=True))
     a, b = (np.moveaxis(each, 0, -1)[..., None, None] for each in (a, b))  # (2, 2, p, 1, 1)
     force = (1 - hardening) * (2 * np.pi / periods[:, None, None]) ** 2

@@ -1,7 +1,5 @@
-"""``Records``: three-component accelerograms and the table that describes them.
-Everything that shakes is a ``Records``: files that were read, records that were simulated, records that a model
-generated. Waveforms are (n, 3, t) float32 in cm/s², component order E, N, Z, one sampling rate; the table has one
-row a record. On disk it is the SeisBench layout (``collection``), which opens as a memory map."""
+"""``Records``: three-component accelerograms and the table that describes them: files that were read, records that were
+simulated or generated. On disk it is the SeisBench layout (``collection``), which opens as a memory map."""
 
 import hashlib
 from fractions import Fraction
@@ -26,8 +24,7 @@ EARTH_RADIUS_IN_KM = 6371.0
 
 
 class Records:
-    """Accelerograms with their table.
-    waveforms: (n, 3, t) float32 array or memory map, E, N, Z, cm/s²; table: DataFrame of n rows with at least
+    """waveforms: (n, 3, t) float32 array or memory map, E, N, Z, cm/s²; table: DataFrame of n rows with at least
     REQUIRED_COLUMNS. Raises ValueError for shapes that do not fit, missing columns or non-finite samples."""
 
     def __init__(self, waveforms, sampling_rate_in_hz, table, *, rows=None):
@@ -108,10 +105,9 @@ class Records:
             yield self.take(np.arange(first, min(first + size, len(self))))
 
     def split(self, held_out=0.3, seed=0, stations=None):
-        """(training, held_out): no event on both sides; the same on every machine.
-        Events, ordered by SHA-256 of (seed, event), are held out until each of ``stations`` (default: all) has its
-        share of events: at least 2, with at least 3 left for training. Two ids that start within a minute count as
-        one event. Raises ValueError naming a station that has too few."""
+        """(training, held_out): no event on both sides; the same on every machine. Events, ordered by SHA-256 of (seed,
+        event), are held out until each of ``stations`` (default: all) has its share: at least 2, with at least 3 left
+        for training. Two ids that start within a minute are one event. ValueError names a station that has too few."""
         event = event_groups(self.table)
         wanted = self.table["station"].isin(self.stations if stations is None else stations)
         out = events_to_hold_out(event[wanted], self.table["station"][wanted], held_out, seed)
@@ -127,15 +123,14 @@ class Records:
 
     def window(self, n_samples, settings=WindowSettings()):  # noqa: B008 (frozen)
         """Cut or zero-pad each record to ``n_samples``, from 5 s before P as known; else as picked, if that keeps half
-        of the energy; else before 5 % of the Arias intensity. Column ``window_from`` says which. The mean is removed
-        and both ends are tapered. Column ``energy_in_window`` gives the share of the record's energy that the window
-        keeps (0 to 1), ``samples`` the length before padding."""
+        of the energy; else before 5 % of the Arias intensity: column ``window_from``. The mean is removed, both ends
+        are tapered. ``energy_in_window``: share of the energy that is kept (0 to 1), ``samples``: length before
+        padding."""
         rate = self.sampling_rate_in_hz
         out = np.zeros((len(self), 3, n_samples), np.float32)
         table = self.table.copy()
         p_known = table.get("p_arrival_sample", pd.Series(np.nan, table.index)).to_numpy(float)
-        starts, lengths, shares = np.zeros((3, len(self)))
-        origins = []
+        (starts, lengths, shares), origins = np.zeros((3, len(self))), []
         for i, (wave, n) in enumerate(zip(self.waveforms, table["samples"], strict=True)):
             wave = wave[:, : int(n)].astype(float)
             wave = wave - wave.mean(axis=1, keepdims=True)
@@ -179,9 +174,8 @@ class Records:
         What is generated says so in its file's name, and by location code SY."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        prefix = ["generated_" if kind == "generated" else "" for kind in self.table["kind"]]
-        stations = zip(prefix, self.table["station"], strict=True)
-        names = [f"{before}{i:05d}_{station}.mseed" for i, (before, station) in enumerate(stations)]
+        rows = enumerate(self.table[["kind", "station"]].to_numpy())
+        names = [f"{'generated_' * (kind == 'generated')}{i:05d}_{station}.mseed" for i, (kind, station) in rows]
         for i, name in enumerate(names):
             self.take([i]).to_stream().write(str(folder / name), format="MSEED", encoding="FLOAT32")
         write_atomically(folder / "records.csv", lambda path: self.table.assign(file=names).to_csv(path, index=False))
@@ -196,9 +190,8 @@ class Records:
 
     @classmethod
     def load(cls, folder, sampling_rate_in_hz=None):
-        """Records from a folder in the SeisBench layout; what ``save`` wrote opens as a memory map.
-        ``sampling_rate_in_hz`` None keeps the native rate and raises ValueError where rates differ. Raises
-        FileNotFoundError where metadata.csv or waveforms.hdf5 is missing."""
+        """Records from a folder in the SeisBench layout; what ``save`` wrote opens as a memory map. FileNotFoundError
+        where a file is missing; ``sampling_rate_in_hz`` None is the native rate: ValueError where rates differ."""
         found = collection.opened(folder)
         table, rates, block = found.table.drop(columns="trace_name"), found.rates_in_hz, found.block()
         if block is not None and sampling_rate_in_hz in (None, rates[0]):
@@ -222,15 +215,14 @@ def _window_start(vertical, energy, p_known, n_samples, rate, settings):
 def event_groups(table):
     """Series: one event id a row, equal for ids whose origins (else record starts) lie within a minute."""
     times = pd.Series(pd.NaT, table.index, dtype="datetime64[us, UTC]")
-    for column in ("origin_time", "start_time"):
-        if column in table:
-            parsed = pd.to_datetime(table[column], utc=True, errors="coerce", format="ISO8601")
-            times = times.fillna(parsed.astype("datetime64[us, UTC]"))
+    for column in (name for name in ("origin_time", "start_time") if name in table):
+        parsed = pd.to_datetime(table[column], utc=True, errors="coerce", format="ISO8601")
+        times = times.fillna(parsed.astype("datetime64[us, UTC]"))
     first = times.groupby(table["event"]).min().dropna().sort_values()
-    leader, head, head_time = {}, None, None
+    leader, head = {}, None
     for event, time in first.items():
-        if head is None or (time - head_time).total_seconds() > SAME_EVENT_IN_S:
-            head, head_time = event, time
+        if head is None or (time - first[head]).total_seconds() > SAME_EVENT_IN_S:
+            head = event
         leader[event] = head
     return table["event"].map(lambda event: leader.get(event, event))
 
@@ -269,9 +261,9 @@ def epicentral_distance_in_km(table):
 
 
 def assemble(traces, rates_in_hz, table, sampling_rate_in_hz=None):
-    """One Records from traces (3, samples) of unequal length and rate; shorter ones are zero-padded at the end.
-    Resampled by a polyphase filter with zero phase, cut off at the lower Nyquist frequency.
-    ``sampling_rate_in_hz`` None keeps the native rate and raises ValueError, naming the argument, if rates differ."""
+    """One Records from traces (3, samples) of unequal length and rate, zero-padded at the end, resampled by a polyphase
+    filter with zero phase, cut off at the lower Nyquist frequency. ``sampling_rate_in_hz`` None keeps the native rate;
+    ValueError, naming the argument, if rates differ."""
     rates = np.asarray(rates_in_hz, float)
     if sampling_rate_in_hz is None:
         if len(set(rates)) > 1:
@@ -281,8 +273,7 @@ def assemble(traces, rates_in_hz, table, sampling_rate_in_hz=None):
     done = []
     for trace, rate in zip(traces, rates, strict=True):
         ratio = Fraction(sampling_rate_in_hz / rate).limit_denominator(2000)  # off by less than 1e-6: 40 µs in 40 s
-        up, down = ratio.as_integer_ratio()
-        done.append(trace if ratio == 1 else resample_poly(trace, up, down, axis=-1))
+        done.append(trace if ratio == 1 else resample_poly(trace, *ratio.as_integer_ratio(), axis=-1))
     lengths = np.array([trace.shape[1] for trace in done])
     waveforms = np.zeros((len(done), 3, lengths.max()), np.float32)
     for wave, trace in zip(waveforms, done, strict=True):

@@ -1,10 +1,8 @@
 """How ground motion varies: what of ln intensity is the earthquake's, what the site's, and what is left.
-
 ln y = f(M, R) + event + station + rest, with standard deviations tau, phi_s2s and phi (Al Atik et al. 2010,
-10.1785/gssrl.81.5.794), f linear in 1, M, M², ln R, M ln R and R, all by restricted maximum likelihood.
-"""
+10.1785/gssrl.81.5.794), f linear in 1, M, M², ln R, M ln R and R, all by restricted maximum likelihood."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,6 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from tsgen import hvsr, intensity
-from tsgen.needs import scenario_known
 from tsgen.records import event_groups
 
 FEWEST_RECORDS = 30  # five times the coefficients of f
@@ -28,8 +25,7 @@ CORRELATION = {"PSA 0.15 s": 0.85, "PSA 0.3 s": 0.75, "PSA 0.75 s": 0.60, "PSA 2
 VS30_AND_F0 = (0.61, 0.55)  # of its 53 best-known sites: correlation of ln Vs30 and ln f0, scatter of ln f0 given Vs30
 
 
-@dataclass(frozen=True)
-class Components:
+class Components(NamedTuple):
     """Standard deviations in ln units, and the residuals within events and stations (n,) of the rows that were used."""
 
     tau: float
@@ -79,22 +75,17 @@ def decomposition(records):
     """DataFrame by measure of any Records: TERMS; given_station, the root of tau² + phi²; correlation, of the residuals
     within with those of SHORTEST; records, events, stations. Records with magnitude and distance in the window of
     LARGEST_MAGNITUDE and LARGEST_DISTANCE_IN_KM count; a measure that fewer than FEWEST_RECORDS show is left out."""
-    inside = scenario_known(records)
-    if inside.any():
-        magnitude, distance = (records.table[name].to_numpy(float) for name in ("magnitude", "distance_in_km"))
-        inside &= (magnitude <= LARGEST_MAGNITUDE) & (distance <= LARGEST_DISTANCE_IN_KM) & (distance > 0)
-    some = records.take(inside)
-    columns = [some.table.get(name) for name in ("magnitude", "distance_in_km")]
-    columns += [event_groups(some.table), some.table["station"]]
+    magnitude, distance = records.table.reindex(columns=["magnitude", "distance_in_km"]).to_numpy(float).T
+    inside = (magnitude <= LARGEST_MAGNITUDE) & (distance <= LARGEST_DISTANCE_IN_KM) & (distance > 0)
+    some, columns = records.take(inside), (magnitude[inside], distance[inside])
+    columns += event_groups(some.table), some.table["station"]
     rows, within = {}, pd.DataFrame(index=some.table.index)
     for name, values in ln_values(some).items() if inside.sum() >= FEWEST_RECORDS else ():
         shown = np.isfinite(values.to_numpy())
         if shown.sum() >= FEWEST_RECORDS:
             parts = components(values[shown], *(column[shown] for column in columns))
             within.loc[shown, name] = parts.within
-            row = {"tau": parts.tau, "phi_s2s": parts.phi_s2s, "phi": parts.phi}
-            row |= {"given_station": np.hypot(parts.tau, parts.phi), "records": int(shown.sum())}
-            rows[name] = row | {"events": parts.n_events, "stations": parts.n_stations}
+            rows[name] = *parts[:3], np.hypot(parts.tau, parts.phi), int(shown.sum()), parts.n_events, parts.n_stations
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*TERMS, *COUNTS])
     return table.assign(correlation=within.corr().get(SHORTEST, pd.Series(dtype=float)))
 
@@ -103,10 +94,9 @@ def ln_values(records):
     """DataFrame (n, measures): ln PGA, PSA at PERIODS_IN_S (RotD50, NaN outside the usable band), D5-75 and D5-95."""
     measured, band = intensity.measures(records), hvsr.in_band(records, 1 / np.array(PERIODS_IN_S))
     spectra = np.where(band, intensity.rotd(records, PERIODS_IN_S, (50,))[0], np.nan)
-    values = {"PGA": measured["pga_rotd50_in_cm_s2"]}
-    values |= {f"PSA {period:g} s": spectra[:, i] for i, period in enumerate(PERIODS_IN_S)}
-    values |= {"D5-75": measured["d5_75_in_s"], "D5-95": measured["d5_95_in_s"]}
-    frame = pd.DataFrame(values)
+    frame = pd.DataFrame({"PGA": measured["pga_rotd50_in_cm_s2"]})
+    frame[[f"PSA {period:g} s" for period in PERIODS_IN_S]] = spectra
+    frame[["D5-75", "D5-95"]] = measured[["d5_75_in_s", "d5_95_in_s"]]
     return np.log(frame.where(frame > 0))
 
 

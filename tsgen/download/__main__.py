@@ -4,8 +4,7 @@
     fdsn     a data centre with FDSN services: --server EARTHSCOPE, INGV, KOERI, GEONET, or its URL
     openeew  OpenEEW's sensors in Mexico (--network mx) and other countries
 
-Stopped half-way, the same command goes on where it stopped.
-"""
+Stopped half-way, the same command goes on where it stopped."""
 
 import argparse
 import re
@@ -23,25 +22,24 @@ SOURCES = {"esm": esm, "fdsn": fdsn, "openeew": openeew}
 
 
 def wish_of(arguments):
-    """(source, Wish, whether stations were named); ends with one sentence and code 2 where it cannot be meant."""
+    """(source, Wish); ends with one sentence and code 2 where it cannot be meant."""
     parser = OneSentence(prog="python -m tsgen.download", description=__doc__)
     parser.add_argument("source", choices=SOURCES)
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the records go")
+    parser.add_argument("--out", dest="folder", required=True, type=Path, metavar="FOLDER", help="where records go")
     parser.add_argument("--network", metavar="N", help="network code (TK, IT, CI); with openeew the country (mx)")
     parser.add_argument("--stations", default="", metavar="A,B", help="station codes")
     parser.add_argument("--from", dest="begin", type=date, metavar="DATE", help="first day, as 2015-01-31")
     parser.add_argument("--to", dest="end", type=date, metavar="DATE", help="last day")
     parser.add_argument("--min-magnitude", type=float, metavar="M", help="smallest magnitude (fdsn 4, openeew 4.5)")
-    parser.add_argument("--max-distance-km", type=float, metavar="R", help="largest distance (fdsn and openeew 200)")
+    distance = {"dest": "max_distance_in_km", "type": float, "metavar": "R"}
+    parser.add_argument("--max-distance-km", help="largest distance (fdsn and openeew 200)", **distance)
     parser.add_argument("--most", type=int, default=500, metavar="N", help="refuse more records than this (500)")
-    parser.add_argument(
-        "--server", metavar="URL", help="another address of the service; with fdsn a data centre's name"
-    )
+    server = {"type": lambda text: text.rstrip("/"), "metavar": "URL"}
+    parser.add_argument("--server", help="another address of the service; with fdsn a data centre's name", **server)
     parser.add_argument("--events", metavar="URL", help="FDSN service that knows the earthquakes (fdsn, openeew)")
     parser.add_argument("--velocity", action="store_true", help="fdsn: seismometers too, where no accelerometer stands")
     given = vars(parser.parse_args(arguments))
     source = SOURCES[given.pop("source")]
-    given["folder"], given["max_distance_in_km"] = given.pop("out"), given.pop("max_distance_km")
     codes = [part.strip().rpartition(".") for part in given.pop("stations").split(",") if part.strip()]
     given["stations"] = tuple(code for _, _, code in codes)
     networks = {network for network, _, _ in codes if network}
@@ -49,8 +47,6 @@ def wish_of(arguments):
     given |= {name: value for name, value in source.DEFAULTS.items() if given[name] is None}
     if not given["network"] and not given["stations"]:
         parser.error("name a network or stations: --network TK, --stations 0205,1716")
-    if source is not fdsn and given["server"]:
-        given["server"] = given["server"].rstrip("/")
     return source, Wish(**given)
 
 

@@ -1,6 +1,6 @@
-"""Engineering Strong Motion database (esm-db.eu): which records there are from its service dataset-selection, the
-files in DYNA form from eventdata. Parameters are those of the documentation; that dataset-selection answers with rows
-of event_id, net_name, station_code, location_code, instr_code, processing_type is known from programs that use it."""
+"""Engineering Strong Motion database (esm-db.eu): which records there are from its service dataset-selection, the files
+in DYNA form from eventdata, as documented; the names of dataset-selection's fields are known from programs that use
+it."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def fetch(planned, wish, web):
     members = web.get(f"{wish.server or SERVER}/esmws/eventdata/1/query", check=_unpacked, **asked)
     records = {}
     for name in sorted(members):
-        records.setdefault((afad.dyna_family(name) or (name,))[0], []).append(name)
+        records.setdefault(afad.dyna_key(name), []).append(name)
     names = max(records.values(), key=len)  # the first of the most complete
     names = names if len(names) > 2 else sorted(members)
     fields = _said({name: members[name].decode("latin-1") for name in names}, names)

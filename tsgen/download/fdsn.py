@@ -2,12 +2,13 @@
 ObsPy knows the centres' addresses and reads what comes; its client is not used, as it hides Retry-After."""
 
 import io
-import warnings
 
 import pandas as pd
 
-from tsgen.download.plan import Planned, iso, pairs, window
+from tsgen.download.plan import Planned, pairs, window
 from tsgen.download.polite import NothingThere, ServerTrouble, WrongAnswer, xml
+from tsgen.formats.recording import Damaged
+from tsgen.formats.via_obspy import read_miniseed
 
 NAME = "FDSN"
 DEFAULTS = {"begin": "1990-01-01", "min_magnitude": 4.0, "max_distance_in_km": 200.0}
@@ -46,9 +47,8 @@ def plan(wish, web):
     planned = []
     for station, quake in found:
         if sensor := _sensor(channels[channels["station"] == station["station"]], quake["origin_time"], bands):
-            row = station.to_dict() | quake | {"source": f"{NAME} {server}"}
-            row["licence"] = f"of network {station['station'].split('.')[0]}"
-            planned.append(Planned(row, dict(zip(("location", "band"), sensor, strict=True))))
+            own = {"source": f"{NAME} {server}", "licence": f"of network {station['station'].split('.')[0]}"}
+            planned.append(Planned(station.to_dict() | quake | own, sensor))
     return planned, beside
 
 
@@ -66,24 +66,22 @@ def _channels(content):
 
 
 def _sensor(channels, time, bands):
-    """(location, band) of the first sensor that had three components at ``time``, or None."""
+    """{"location", "band"} of the first sensor that had three components at ``time``, or None."""
     then = channels[(channels["starttime"] <= time) & ((channels["endtime"] > time) | (channels["endtime"] == ""))]
     sensors = then.groupby([then["location"], then["channel"].str[:2]])["channel"].nunique()
     whole = [(bands.index(band), location) for (location, band), n in sensors.items() if n >= 3 and band in bands]
-    return (min(whole)[1], bands[min(whole)[0]]) if whole else None
+    return {"location": min(whole)[1], "band": bands[min(whole)[0]]} if whole else None
 
 
 def fetch(planned, wish, web):
     """MiniSEED of one record, and the station's StationXML where the folder has none yet."""
     server, (station, event), ask = address(wish.server), planned.key, planned.ask
-    network, code = station.split(".", 1)
-    asked = {"network": network, "station": code}
-    bands = ",".join(f"{band}?" for band in BANDS + VELOCITY)
+    asked = dict(zip(("network", "station"), station.split(".", 1), strict=True))
     files, inventory = {}, f"{station}/{station}.xml"
     if not (wish.folder / inventory).exists():
-        level = {"channel": bands, "level": "response"}
+        level = {"channel": ",".join(f"{band}?" for band in BANDS + VELOCITY), "level": "response"}
         files[inventory] = web.get(f"{server}/fdsnws/station/1/query", check=xml("FDSNStationXML"), **asked, **level)
-    start, end = (iso(time) for time in window(planned.row, wish.settings))
+    start, end = (f"{time:%Y-%m-%dT%H:%M:%S.%f}"[:-3] for time in window(planned.row, web.settings))
     asked |= {"location": ask["location"] or "--", "channel": ask["band"] + "?", "starttime": start, "endtime": end}
     name = f"{station}/{station}.{ask['location']}.{ask['band']}.{event}.mseed"
     files[name] = web.get(f"{server}/fdsnws/dataselect/1/query", check=_miniseed, **asked)
@@ -92,13 +90,8 @@ def fetch(planned, wish, web):
 
 def _miniseed(content):
     """The bytes, if ObsPy reads them to their end."""
-    from obspy import read
-    from obspy.io.mseed import InternalMSEEDWarning
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", InternalMSEEDWarning)  # a file cut short is only worth a warning to ObsPy
-            read(io.BytesIO(content), format="MSEED")
-    except Exception as error:  # ObsPy raises whatever its parsing stumbles over
-        raise WrongAnswer(f"it sends no MiniSEED, or half of it ({str(error)[:80]})") from None
+        read_miniseed(content, "it sends no MiniSEED, or half of it")
+    except Damaged as error:
+        raise WrongAnswer(error.reason) from None
     return content

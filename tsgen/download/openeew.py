@@ -29,21 +29,23 @@ def plan(wish, web):
         devices = pd.DataFrame(web.get(path, check=_lines))
     except NothingThere:
         return [], {}
-    if lacking := DEVICE - set(devices):
-        raise ServerTrouble(
-            f"{path} lacks {', '.join(sorted(lacking))}: its form has changed; tell the authors of tsgen"
-        )
+    if lacking := ", ".join(sorted(DEVICE - set(devices))):
+        raise ServerTrouble(f"{path} lacks {lacking}: its form has changed; tell the authors of tsgen")
     wanted = devices["device_id"].isin(wish.stations or devices["device_id"])
     devices = devices[wanted & (devices["vertical_axis"] == "x")]  # as our reader takes it
     if devices.empty:
         return [], {}
     devices = devices.rename(columns={name: f"station_{name}" for name in ("latitude", "longitude")})
     found, beside = pairs(devices, wish, web, [address(wish.events) if wish.events else EVENTS])
-    found = [(device, quake) for device, quake in found if _stood(device, pd.Timestamp(quake["origin_time"]))]
+    found = [
+        (device, quake)
+        for device, quake in found  # where the device stood at this place then
+        if device["effective_from"] <= pd.Timestamp(quake["origin_time"]).timestamp() <= device["effective_to"]
+    ]
     wish.limited(len(found))  # each costs a request only to see whether there are files
     planned, listed = [], {}
     for device, quake in tqdm(found, unit="record", desc="looking", disable=None):
-        start, end = window(quake, wish.settings)
+        start, end = window(quake, web.settings)
         files = [_file(device, time) for time in pd.date_range(start.floor(BUCKET), end, freq=BUCKET)]
         for hour in {file.rpartition("/")[0] for file in files} - listed.keys():
             answer = web.get(f"{server}/", check=xml("ListBucketResult"), list_type=2, prefix=f"{hour}/")
@@ -53,11 +55,6 @@ def plan(wish, web):
             row |= {"station": f"OEEW{wish.network.upper()}.{device['device_id']}", "licence": "CC BY-SA 4.0"}
             planned.append(Planned(row, {"files": files, "start": start.timestamp(), "end": end.timestamp()}))
     return planned, beside
-
-
-def _stood(device, time):
-    """Whether the device stood at this place then."""
-    return device["effective_from"] <= time.timestamp() <= device["effective_to"]
 
 
 def _file(device, time):
@@ -71,9 +68,8 @@ def fetch(planned, wish, web):
     for file in planned.ask["files"]:
         content = web.get(f"{wish.server or SERVER}/{file}", check=lambda content: _lines(content) and content)
         lines |= {line: json.loads(line) for line in content.splitlines() if line.strip()}
-    inside = {
-        line: it for line, it in lines.items() if planned.ask["start"] <= it.get("cloud_t", 0) <= planned.ask["end"]
-    }
+    start, end = planned.ask["start"], planned.ask["end"]
+    inside = {line: it for line, it in lines.items() if start <= it.get("cloud_t", 0) <= end}
     clock = "device_t" if all(isinstance(it.get("device_t"), (int, float)) for it in inside.values()) else "cloud_t"
     if not inside:
         raise NothingThere(planned.key)

@@ -1,8 +1,6 @@
 """What is asked for, what of it lies in the folder already, and how the rest gets there whole, with its table.
-
 A source is a module with NAME, LICENCE, DEFAULTS, ``plan(wish, web)`` -> ([Planned], files to keep beside the records)
-and ``fetch(planned, wish, web)`` -> (files, fields of the table), files being {path below the folder: bytes}. Records
-are fetched one by one; files and table are moved into place, so that the next call fetches what lacks, and no more."""
+and ``fetch(planned, wish, web)`` -> (files, fields of the table), files being {path below the folder: bytes}."""
 
 import hashlib
 import shlex
@@ -14,7 +12,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tsgen.config import DownloadSettings
 from tsgen.download.polite import NothingThere, Refused, ServerTrouble, xml
 from tsgen.formats.catalogue import KM_PER_DEGREE, TABLE, earthquakes
 from tsgen.formats.recording import Damaged
@@ -41,7 +38,6 @@ class Wish(NamedTuple):
     server: str | None = None
     events: str | None = None
     velocity: bool = False
-    settings: DownloadSettings = DownloadSettings()
 
     def limited(self, n):
         """Raises ServerTrouble where ``n`` records are more than were allowed."""
@@ -61,7 +57,7 @@ class Planned(NamedTuple):
         return self.row["station"], self.row["event"]
 
 
-def download(source, wish, web, say=print):
+def download(source, wish, web):
     """Fetch what ``wish`` asks of ``source`` and the folder lacks; ({station: records there}, [text of each failure]).
     Raises ServerTrouble where nothing fits, where it is too much, or where the server fails several times in a row."""
     planned, beside = source.plan(wish, web)
@@ -70,12 +66,12 @@ def download(source, wish, web, say=print):
     here = table_of(wish.folder)
     there = set(zip(here["station"], here["event"], strict=True))
     nothing = wish.folder / NOTHING
-    none = set(nothing.read_text().splitlines()) if nothing.exists() else set()
+    none = nothing.read_text().splitlines() if nothing.exists() else ()
     lacking = [each for each in planned if each.key not in there and ",".join(each.key) not in none]
-    say(f"{len(planned)} records, {len(lacking)} to fetch:")
+    print(f"{len(planned)} records, {len(lacking)} to fetch:")
     counts, left = (Counter(each.row["station"] for each in some) for some in (planned, lacking))
     for station in sorted(counts):
-        say(f"  {station:12s} {counts[station]:5d} records, {left[station]} to fetch")
+        print(f"  {station:12s} {counts[station]:5d} records, {left[station]} to fetch")
     wish.limited(len(planned))
     _add_text(wish.folder / "LICENSE.txt", source.LICENCE + "\n")
     for name, content in beside.items() if lacking else ():  # what stays the same keeps the study's stages valid
@@ -90,7 +86,7 @@ def download(source, wish, web, say=print):
         except ServerTrouble as error:
             failures.append(f"{' '.join(each.key)}: {error}")
             in_a_row += not isinstance(error, Refused)  # a record that is not public is no trouble
-            if in_a_row == wish.settings.failures_in_a_row:
+            if in_a_row == web.settings.failures_in_a_row:
                 told = f"{in_a_row} records in a row failed, the last: {failures[-1]}"
                 raise ServerTrouble(f"{told}; what is fetched stands, and the same command goes on") from None
             continue
@@ -99,12 +95,10 @@ def download(source, wish, web, say=print):
             if not (wish.folder / name).resolve().is_relative_to(wish.folder.resolve()):
                 raise ServerTrouble(f"{source.NAME} names a file outside {wish.folder}: {name}; do not trust it")
             put(wish.folder / name, content)
-        row = {"source": source.NAME} | each.row | fields
-        row["fetched"] = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"
+        row = {"source": source.NAME, "fetched": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ}"} | each.row | fields
         here.loc[len(here)] = ["" if pd.isna(row.get(name)) else str(row[name]) for name in COLUMNS]
         put(wish.folder / TABLE, here.to_csv(index=False).encode())
-    wanted = {each.row["station"] for each in planned}
-    return here["station"][here["station"].isin(wanted)].value_counts().to_dict(), failures
+    return here["station"][here["station"].isin(list(counts))].value_counts().to_dict(), failures
 
 
 def table_of(folder):
@@ -137,9 +131,8 @@ def call(folder, n_there, asked):
 
 
 def pairs(stations, wish, web, servers):
-    """[(row of ``stations``, fields of an earthquake with its distance)] within the wish's limits, and {file name: the
-    QuakeML as it came}. stations: DataFrame with station_latitude, station_longitude; servers: asked in turn until one
-    has events."""
+    """([(row of ``stations``, fields of an earthquake with its distance)] within the wish's limits, {file name: QuakeML
+    as it came}). stations: DataFrame with coordinates; servers: asked in turn until one has events."""
     phi, theta = np.radians(stations["station_latitude"]), np.radians(stations["station_longitude"])
     x, y, z = (part.mean() for part in (np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)))
     latitude, longitude = np.degrees([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)]).round(4)
@@ -150,16 +143,14 @@ def pairs(stations, wish, web, servers):
     for server in servers:
         try:
             content = web.get(f"{server}/fdsnws/event/1/query", check=xml("quakeml"), **span, **circle)
+            known, found = [quake._asdict() for quake in earthquakes(content)], []
             break
         except NothingThere:
             continue
+        except Damaged as error:
+            raise ServerTrouble(f"{server} sends a catalogue that cannot be read ({error.reason})") from None
     else:
         return [], {}
-    try:
-        known = [quake._asdict() for quake in earthquakes(content)]
-    except Damaged as error:
-        raise ServerTrouble(f"{server} sends a catalogue that cannot be read ({error})") from None
-    found = []
     for quake in known:
         distances = epicentral_distance_in_km(stations.assign(**{name: quake[name] for name in centre}))
         for i in np.flatnonzero(distances <= wish.max_distance_in_km):
@@ -175,7 +166,3 @@ def window(quake, settings):
     first = way_in_km / settings.p_velocity_in_km_per_s - settings.before_p_in_s
     last = way_in_km / settings.s_velocity_in_km_per_s + settings.coda_in_s
     return origin + pd.Timedelta(seconds=first), origin + pd.Timedelta(seconds=last)
-
-
-def iso(time):
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]

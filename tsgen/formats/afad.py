@@ -6,7 +6,7 @@ import numpy as np
 
 from tsgen.collection import utc
 from tsgen.formats import mat5
-from tsgen.formats.recording import Damaged, Recording, equal, floats, header_of, in_order, number, plausible, scale_of
+from tsgen.formats.recording import Damaged, Recording, equal, floats, in_order, number, plausible, scale_of
 
 NETWORK = "TK"  # FDSN code of AFAD's strong-motion network
 _NAME = re.compile(r"(\d{14})_(\w+)\.")
@@ -28,12 +28,11 @@ def decode_mat(source, names, unit):
     fields = equake.get("anEQ") if isinstance(equake, dict) else None
     if not isinstance(fields, dict):
         raise Damaged("it holds no struct EQ.anEQ, hence is not AFAD's .mat", "give AFAD's own file")
-    samples, unit_in_file = fields.get("Accel"), fields.get("pgaUnit")
+    samples, unit_in_file, station = (fields.get(name) for name in ("Accel", "pgaUnit", "statID"))
     if not isinstance(samples, np.ndarray) or samples.ndim != 2 or samples.shape[1] != 3:
         raise Damaged("EQ.anEQ.Accel is not an array of three columns", "give AFAD's own file")
     if isinstance(unit_in_file, str) and unit_in_file.strip().lower() not in ("gal", "cm/s^2", "cm/s2"):
         raise Damaged(f"its pgaUnit is {unit_in_file[:20]!r}, not gal", "give AFAD's own file")
-    station = fields.get("statID")
     # AFAD's own files are in gal and hold the station's number; older ones do not name the unit
     stated = isinstance(unit_in_file, str) or np.isfinite(number(station))
     scale = 1.0 if stated else scale_of(unit)
@@ -42,10 +41,9 @@ def decode_mat(source, names, unit):
     origin, rate = utc(stamp, "%Y%m%d%H%M%S"), 1 / (number(fields.get("sampling")) or np.nan)
     pairs = [fields.get("epicenter"), fields.get("statco")]
     known = [pair.ravel() if isinstance(pair, np.ndarray) and pair.size == 2 else (np.nan, np.nan) for pair in pairs]
-    columns = dict(zip(_PLACES, np.concatenate(known), strict=True))
-    columns |= {"event": f"afad_{stamp}" if origin else "", "origin_time": origin}
+    columns = dict(zip(_PLACES, np.concatenate(known), strict=True)) | {"origin_time": origin}
+    columns |= {"event": f"afad_{stamp}" if origin else "", "depth_in_km": number(fields.get("depth")) / 1000}
     columns |= {"magnitude": fields.get("magnitudeval"), "vs30_in_m_per_s": fields.get("Vs30")}
-    columns["depth_in_km"] = number(fields.get("depth")) / 1000
     for wave in "ps":  # Ptime and Stime, where 0 is "not picked"
         columns[f"{wave}_arrival_sample"] = (number(fields.get(f"{wave.upper()}time")) or np.nan) * rate
     if 0 < (digits := number(station)) < 1e6 and digits == int(digits):
@@ -65,7 +63,7 @@ def decode_text(source, names, unit):
     titles = [i for i, line in enumerate(lines[:_HEADER_LINES]) if line.split() == ["N-S", "E-W", "U-D"]]
     if not titles:
         raise Damaged("the line N-S E-W U-D above the columns is missing")
-    header = header_of(lines[: titles[0]])
+    header = _header(lines[: titles[0]])
     if "RAW PGA VALUES (GAL)" not in header:
         raise Damaged("the header does not say that the unit is gal")
     samples = floats("\n".join(lines[titles[0] + 1 :]), 3 * number(header.get("NUMBER OF DATA")))
@@ -83,10 +81,16 @@ def decode_text(source, names, unit):
     return [Recording(waveform, rate, NETWORK, code and code.zfill(4), "raw", 0.0, columns)]
 
 
-def dyna_family(name):
-    """(what the three component files of a record share, component) from the file name, or None."""
+def _header(lines):
+    """{NAME in capitals: value} of lines NAME : value."""
+    parts = (line.partition(":") for line in lines)
+    return {key.strip().upper(): value.strip() for key, colon, value in parts if colon}
+
+
+def dyna_key(name):
+    """What the names of a record's three component files share; the name itself where it tells no component."""
     places = list(_COMPONENT_IN_NAME.finditer(name, name.rfind("/") + 1))
-    return (name[: places[-1].start()] + "?" + name[places[-1].end() :], places[-1][0].upper()) if places else None
+    return f"{name[: places[-1].start()]}?{name[places[-1].end() :]}" if places else name
 
 
 def decode_dyna(source, names, unit):
@@ -104,21 +108,21 @@ def decode_dyna(source, names, unit):
     times = (header.get(key, "").split(".")[0] for key in ("EVENT_DATE_YYYYMMDD", "EVENT_TIME_HHMMSS"))
     stamp = re.sub(r"\D", "", "".join(times))
     origin, magnitude = utc(stamp, "%Y%m%d%H%M%S"), plausible("magnitude", header.get("MAGNITUDE_W"))
-    # AFAD's own files are named by the origin time, so that its three formats agree on the event
-    by_time = network == NETWORK and origin
     columns = {name: header.get(key) for name, key in _DYNA_COLUMNS.items()} | {"origin_time": origin}
-    columns["event"] = f"afad_{stamp}" if by_time else header.get("EVENT_ID") or header.get("EVENT_NAME", "")
+    columns["event"] = header.get("EVENT_ID") or header.get("EVENT_NAME", "")
+    if network == NETWORK and origin:  # AFAD names its own files so, and its three formats agree on the event
+        columns["event"] = f"afad_{stamp}"
     columns["start_time"] = utc(start, "%Y%m%d%H%M%S.%f") or utc(start, "%Y%m%d%H%M%S")
     columns["magnitude"] = magnitude if np.isfinite(magnitude) else header.get("MAGNITUDE_L")
-    processing = (processing or "none") + note
-    return [Recording(waveform, 1 / (interval or np.nan), network, code, processing, low_cut, columns)]
+    processing, rate = (processing or "none") + note, 1 / (interval or np.nan)
+    return [Recording(waveform, rate, network, code, processing, low_cut, columns)]
 
 
 def _dyna_component(text):
     """(component letter, samples in cm/s², header) of one file."""
     lines = text.split("\n")
     n = next((i for i, line in enumerate(lines) if ":" not in line), len(lines))
-    header = header_of(lines[:n])
+    header = _header(lines[:n])
     if "STREAM" not in header or "SAMPLING_INTERVAL_S" not in header:
         raise Damaged("the DYNA header lacks STREAM or SAMPLING_INTERVAL_S")
     if (kind := header.get("DATA_TYPE", "").lower()) not in ("", "acceleration"):

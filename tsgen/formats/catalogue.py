@@ -34,8 +34,8 @@ class Earthquake(NamedTuple):
 
 
 def earthquakes(content):
-    """List of Earthquake from the bytes of a QuakeML file; raises Damaged. Preferred origins and magnitudes count, else
-    the first; an event without an origin is left out."""
+    """List of Earthquake from the bytes of QuakeML, by preferred origins and magnitudes, else the first; an event
+    without an origin is left out. Raises Damaged."""
     from obspy import read_events
 
     if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
@@ -54,8 +54,8 @@ def earthquakes(content):
             if (phases.get(str(pick.resource_id)) or pick.phase_hint) in ("P", "Pg", "Pn", "p") and pick.waveform_id:
                 station = f"{pick.waveform_id.network_code}.{pick.waveform_id.station_code}"
                 picks[station] = min(str(pick.time), picks.get(station, "9"))
-        number, place = magnitude.mag if magnitude else math.nan, (origin.latitude, origin.longitude)
-        known.append(Earthquake(short_id(str(event.resource_id)), str(origin.time), number, *place, depth, picks))
+        of = str(origin.time), magnitude.mag if magnitude else math.nan, origin.latitude, origin.longitude
+        known.append(Earthquake(short_id(str(event.resource_id)), *of, depth, picks))
     return known
 
 
@@ -91,8 +91,10 @@ class Catalogue:
             if read == self._table or suffix(name) in (".xml", ".quakeml", ".qml"):
                 try:
                     read(PurePosixPath(name), source.read(name, LARGEST_IN_BYTES))
-                except (ValueError, OSError) as error:  # Damaged is a ValueError
-                    self.files[name] = ("refused", f"{error}; {getattr(error, 'remedy', 'correct it or delete it')}")
+                except Damaged as error:
+                    self.files[name] = ("refused", str(error))
+                except (ValueError, OSError) as error:
+                    self.files[name] = ("refused", f"{error}; correct it or delete it")
 
     def _table(self, name, content):
         table = pd.read_csv(io.BytesIO(content), dtype=str).fillna("")
@@ -111,15 +113,17 @@ class Catalogue:
         """Fill what a record's own header leaves unknown in ``row``, in place; the text for the report where no
         earthquake, or more than one, can be the record's."""
         told, known = "", next((self._rows[file] for file in files if file in self._rows), None)
-        nearby = {}
-        for folder in PurePosixPath(files[0]).parents if self._earthquakes else ():
+        nearby, start = {}, row.get("start_time")
+        for folder in PurePosixPath(files[0]).parents:
             nearby |= self._earthquakes.get(folder, {})
-        if known is None and nearby and row.get("event_inferred") and row.get("start_time"):
+        if known is None and nearby and row.get("event_inferred") and start:
             known, told = _by_arrival(row, sampling_rate_in_hz, nearby)
         if known:
             _fill(row, known)
-        if row.get("event") in nearby and row.get("start_time"):
-            _set_pick(row, sampling_rate_in_hz, nearby[row["event"]][1])
+        picks = nearby[row["event"]][1].p_picks if row.get("event") in nearby and start else {}
+        if not math.isfinite(row.get("p_arrival_sample", math.nan)) and (pick := picks.get(row["station"])):
+            sample = (pd.Timestamp(pick) - pd.Timestamp(start)).total_seconds() * sampling_rate_in_hz
+            row["p_arrival_sample"] = sample if 0 <= sample < row["samples"] else math.nan
         return told
 
 
@@ -132,8 +136,7 @@ def _by_arrival(row, rate, nearby):
     for origin, quake in nearby.values():
         # first by time alone, which costs nothing
         if -seconds <= (before := (start - origin).total_seconds()) <= LONGEST_TRAVEL_TIME_IN_S:
-            place = {"event_latitude": quake.event_latitude, "event_longitude": quake.event_longitude}
-            travel_in_s = first_p_in_s(float(epicentral_distance_in_km(row | place)), quake.depth_in_km)
+            travel_in_s = first_p_in_s(float(epicentral_distance_in_km(row | quake._asdict())), quake.depth_in_km)
             fitting += [quake] if 0 <= travel_in_s - before <= seconds else []
     if len(fitting) == 1:
         return fitting[0]._asdict(), ""
@@ -152,10 +155,3 @@ def _fill(row, known):
         row["distance_in_km"] = float(epicentral_distance_in_km(row))
     if known.get("kind") == "generated":  # stays so; and MiniSEED cuts networks to two letters
         row["kind"], row["station"] = "generated", known.get("station") or row["station"]
-
-
-def _set_pick(row, rate, quake):
-    """An observed P, where the record's own header has none and the catalogue has one at its station."""
-    if not math.isfinite(row.get("p_arrival_sample", math.nan)) and (pick := quake.p_picks.get(row["station"])):
-        sample = (pd.Timestamp(pick) - pd.Timestamp(row["start_time"])).total_seconds() * rate
-        row["p_arrival_sample"] = sample if 0 <= sample < row["samples"] else math.nan

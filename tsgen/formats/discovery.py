@@ -11,38 +11,33 @@ from tsgen.formats.recording import LARGEST_TEXT_IN_BYTES, Damaged
 
 LARGEST_FILE_IN_BYTES = 512 * 2**20  # an hour of three components at 500 Hz as text is a tenth of it
 LARGEST_EXPANSION = 200  # accelerograms compress 3 to 20 times; a thousandfold is a bomb
-MOST_MEMBERS = 200_000
 
 
 class Format(NamedTuple):
-    """A reader: name for messages, endings, decode(source, names, unit), family(name) -> (key, component) or None."""
+    """A reader: name for messages, endings, decode(source, names, unit) -> [Recording or Damaged]."""
 
     name: str
     ends: str
     decode: callable
-    family: callable = lambda name: None
-
-    def key(self, name):
-        """What the component files of one record share; the name itself where files stand alone."""
-        return (self.family(name) or (name,))[0]
+    key: callable = lambda name: name  # what the names of one record's component files share
 
 
 class Job(NamedTuple):
     """Files, as the report names them, that make one record (MiniSEED: several), or one trace of a collection."""
 
     files: list
-    decode: callable  # decode(unit) -> [(waveform, native rate, row) or Damaged]
+    decode: callable  # decode(unit) -> what Format.decode gives, or [(waveform, native rate, row)]
 
 
 _NIED = "K-NET and KiK-net ASCII (.EW .NS .UD, .EW2 .NS2 .UD2)"
 _MINISEED = "MiniSEED with StationXML (.mseed, .xml)"
 FORMATS = (
     Format("AFAD .mat", ".mat", afad.decode_mat),
-    Format("AFAD and ESM .asc (DYNA)", ".asc", afad.decode_dyna, afad.dyna_family),
+    Format("AFAD and ESM .asc (DYNA)", ".asc", afad.decode_dyna, afad.dyna_key),
     Format("AFAD .txt", ".txt", afad.decode_text),
-    Format(_NIED, ".ew .ns .ud .ew2 .ns2 .ud2", via_obspy.decode_nied, via_obspy.nied_family),
-    Format(_MINISEED, ".mseed .miniseed .msd .ms", via_obspy.decode_miniseed, via_obspy.miniseed_family),
-    Format("PEER .AT2 and .VT2", ".at2 .vt2", peer.decode, peer.family),
+    Format(_NIED, ".ew .ns .ud .ew2 .ns2 .ud2", via_obspy.decode_nied, via_obspy.nied_key),
+    Format(_MINISEED, ".mseed .miniseed .msd .ms", via_obspy.decode_miniseed, via_obspy.miniseed_key),
+    Format("PEER .AT2 and .VT2", ".at2 .vt2", peer.decode, peer.key),
     Format("OpenEEW .jsonl", ".jsonl", openeew.decode),
 )
 BY_SUFFIX = {end: form for form in FORMATS for end in form.ends.split()}
@@ -51,25 +46,20 @@ SUPPORTED = f"supported are {', '.join(form.name for form in FORMATS)}, and fold
 BOREHOLE = (".ew1", ".ns1", ".ud1")
 DOCUMENTS = (".md", ".csv", ".tsv", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".json", ".yaml", ".yml", ".log", ".py")
 TERMS = ("license.txt", "licence.txt", "readme.txt")  # .txt is AFAD's ending too
-# formats that a user may hold, by the name they know, and what brings them here
-_OBSPY = {".sac": "SAC", ".evt": "Kinemetrics EVT", ".gcf": "Guralp GCF", ".gse": "GSE"}
-_OBSPY |= {".sgy": "SEG-Y", ".segy": "SEG-Y"}
-_GMPROCESS = dict.fromkeys((".v1", ".v2", ".v3"), "CSMIP/COSMOS")
-_GMPROCESS |= {".v1a": "GeoNet", ".v2a": "GeoNet", ".smc": "USGS SMC"}
-_CONVERT = "convert it to MiniSEED with {}, which reads it"
-_REMEDIES = {_CONVERT.format("ObsPy"): _OBSPY, _CONVERT.format("gmprocess of the USGS"): _GMPROCESS}
-_REMEDIES["unpack it first"] = dict.fromkeys((".zip", ".gz", ".tar", ".rar", ".7z"), "an archive")
-KNOWN_BUT_UNSUPPORTED = {end: (known[end], remedy) for remedy, known in _REMEDIES.items() for end in known}
+REMEDIES = {  # what brings other formats here
+    "convert it to MiniSEED with ObsPy, which reads it": (".sac", ".evt", ".gcf", ".gse", ".sgy", ".segy"),
+    "convert it to MiniSEED with gmprocess of the USGS, which reads it": (".v1", ".v2", ".v3", ".v1a", ".v2a", ".smc"),
+    "unpack it first": (".zip", ".gz", ".tar", ".rar", ".7z"),
+}
 
 
 class Folder:
-    """Files below a folder; names are relative, with /."""
+    """Files below a folder, in a fixed order; names are relative, with /."""
 
     def __init__(self, path):
         self.path = Path(path)
 
     def names(self):
-        """Every file below the folder, in a fixed order."""
         return self._named(path for path in self.path.rglob("*") if path.is_file())
 
     def links(self):
@@ -77,16 +67,14 @@ class Folder:
         return self._named(path for path in self.path.rglob("*") if path.is_symlink() and not path.is_file())
 
     def beside(self, name):
-        """Names in the same folder as ``name``."""
         return self._named(path for path in (self.path / name).parent.iterdir() if path.is_file())
 
     def _named(self, paths):
         return sorted(path.relative_to(self.path).as_posix() for path in paths)
 
     def read(self, name, limit=LARGEST_FILE_IN_BYTES):
-        """The bytes of a file; raises Damaged where it holds more than ``limit``."""
-        content = self._start(name, limit + 1)
-        if len(content) > limit:
+        """The bytes of a file; raises Damaged where there are more than ``limit``."""
+        if len(content := self._start(name, limit + 1)) > limit:
             raise Damaged(f"it is larger than {limit / 2**20:.0f} MB", "split it, or convert it to MiniSEED")
         return content
 
@@ -109,8 +97,6 @@ class Archive(Folder):
                 members = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise Damaged(f"the archive cannot be opened ({error})") from None
-        if len(members) > MOST_MEMBERS:
-            raise Damaged(f"the archive declares {len(members)} members", "unpack it yourself and give the folder")
         self._members = {member.filename: member for member in members if not member.is_dir()}
 
     def names(self):
@@ -140,7 +126,7 @@ def suffix(name):
 def _is_noise(name):
     """Files that systems leave behind, not a user: .DS_Store, __MACOSX/._x, Thumbs.db."""
     parts = [part.lower() for part in PurePosixPath(name).parts if part != ".."]
-    return parts[-1] == "thumbs.db" or any(part.startswith((".", "__macosx")) for part in parts)
+    return any(part.startswith((".", "__macosx", "thumbs.db")) for part in parts)
 
 
 def _no_record(name):
@@ -150,9 +136,8 @@ def _no_record(name):
         return Damaged("it is KiK-net's borehole sensor", "give the surface sensor's files, .EW2 .NS2 .UD2")
     if end == ".xml":
         return Damaged("it is no record (StationXML serves MiniSEED)", "give the MiniSEED file beside it")
-    known, remedy = KNOWN_BUT_UNSUPPORTED.get(end, ("", "download or save it in a supported format"))
-    told = f"{end} ({known})" if known else end or "without an ending"
-    return Damaged(f"unsupported format {told}", f"{remedy}; {SUPPORTED}")
+    remedy = next((how for how, ends in REMEDIES.items() if end in ends), "download or save it in a supported format")
+    return Damaged(f"unsupported format {end or 'without an ending'}", f"{remedy}; {SUPPORTED}")
 
 
 def job_of(path):
@@ -161,23 +146,7 @@ def job_of(path):
         raise _no_record(path.name)
     source, key = Folder(path.parent), form.key(path.name)
     names = [name for name in source.beside(path.name) if BY_SUFFIX.get(suffix(name)) is form and form.key(name) == key]
-    return _job(source, "", form, names)
-
-
-def _job(source, prefix, form, names):
-    """Job of the files of one record; ``prefix``: where the source lies below what the user gave."""
-    return Job([prefix + name for name in names], partial(_decode, form.decode, source, names, prefix + names[0]))
-
-
-def _decode(decode, source, names, file, unit):
-    """What Job.decode gives, of the files ``names`` of one source."""
-    found = []
-    for recording in decode(source, names, unit):
-        try:
-            found.append(recording if isinstance(recording, Damaged) else recording.settled(file))
-        except Damaged as error:
-            found.append(error)
-    return found
+    return Job(names, partial(form.decode, source, names))
 
 
 def jobs_below(path):
@@ -189,8 +158,8 @@ def jobs_below(path):
         places = [(_in_collection, path, "")]
     else:
         names = folder.names()
-        homes = sorted({PurePosixPath(name).parent for name in names if PurePosixPath(name).name in seisbench.FILES})
-        homes = [f"{home}/" for home in homes if seisbench.is_collection(path / home)]
+        homes = [name.removesuffix(seisbench.FILES[0]) for name in names if name.endswith("/" + seisbench.FILES[0])]
+        homes = [home for home in homes if seisbench.is_collection(path / home)]
         loose = [name for name in names if not name.startswith(tuple(homes))]
         archives = [name for name in loose if suffix(name) == ".zip" and not _is_noise(name)]
         places = [(_in_collection, path / home, home) for home in homes]
@@ -201,9 +170,9 @@ def jobs_below(path):
     for look, place, name in places:
         try:
             found, told = look(place, name)
-        except (Damaged, ValueError, OSError, KeyError) as error:
-            remedy = getattr(error, "remedy", "correct the files")
-            found, told = [], [(name or seisbench.FILES[0], "refused", f"{error}; {remedy}")]
+        except (ValueError, OSError, KeyError) as error:
+            why = str(error) if isinstance(error, Damaged) else f"{error}; correct the files"
+            found, told = [], [(name or seisbench.FILES[0], "refused", why)]
         jobs, lines = jobs + found, lines + told
     return jobs, lines
 
@@ -221,7 +190,7 @@ def _in_collection(folder, prefix):
 
 
 def _sorted_out(names, source, prefix):
-    """(jobs, lines) of the files of one source."""
+    """(jobs, lines) of the files of one source, which lies at ``prefix`` below what the user gave."""
     families, lines = {}, []
     beside = {PurePosixPath(name).parent for name in names if BY_SUFFIX.get(suffix(name)) is BY_SUFFIX[".mseed"]}
     for name in names:
@@ -234,7 +203,10 @@ def _sorted_out(names, source, prefix):
         elif end == ".xml" and PurePosixPath(name).parent in beside:
             told = ("companion", "read with the MiniSEED beside it")
         else:
-            error = _no_record(name)
-            told = ("left out" if end in (*BOREHOLE, ".xml") else "refused", f"{error}; {error.remedy}")
+            told = ("left out" if end in (*BOREHOLE, ".xml") else "refused", str(_no_record(name)))
         lines.append((prefix + name, *told))
-    return [_job(source, prefix, form, members) for (form, _), members in families.items()], lines
+    jobs = [
+        Job([prefix + name for name in some], partial(form.decode, source, some))
+        for (form, _), some in families.items()
+    ]
+    return jobs, lines

@@ -1,11 +1,10 @@
 """PEER NGA files (one component a file): .AT2 in g, .VT2 in cm/s, which is differentiated."""
 
-import math
 import re
 
 import numpy as np
 
-from tsgen.formats.recording import GRAVITY_IN_CM_S2, Damaged, Recording, equal, floats, in_order, number
+from tsgen.formats.recording import GRAVITY_IN_CM_S2, Damaged, Recording, equal, floats, in_order, number, turned
 
 # "NPTS=  12927, DT= .0125 SEC", and "33750    0.0040    NPTS, DT" of the first generation
 _LENGTH = re.compile(r"NPTS\s*=\s*(\d+)\s*,?\s*DT\s*=\s*([\d.E+-]+)|(\d+)\s+([\d.E+-]+)\s+NPTS\s*,\s*DT")
@@ -20,16 +19,18 @@ _TITLE = re.compile(r"(.+?)[\s,]+(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)\b")
 _LETTERS = {"E": "E", "EW": "E", "2": "E", "T": "E", "N": "N", "NS": "N", "1": "N", "L": "N"}  # all others are vertical
 
 
-def family(name):
-    """(what the three component files of a record share, component: a label of _LETTERS, an azimuth, UP…) or None."""
+def key(name):
+    """What the names of a record's three component files share; the name itself where it tells no component."""
     stem, _, end = name.rpartition(".")
-    if found := _parts(stem):
-        start, end_of_group = found.span(found.lastgroup)
-        return f"{stem[:start].rstrip('-_.')}?{stem[end_of_group:]}.{end.upper()}", found[found.lastgroup]
+    if not (found := _parts(name)):
+        return name
+    start, after = found.span(found.lastgroup)
+    return f"{stem[:start].rstrip('-_.')}?{stem[after:]}.{end.upper()}"
 
 
-def _parts(stem):
-    stem = stem.upper()
+def _parts(name):
+    """Match of network, station and, in the last group, the component: a label of _LETTERS, an azimuth, UP…; or None"""
+    stem = name.rpartition(".")[0].upper()
     return _SEED_DOTS.search(stem) or _SEED_JOINED.search(stem) or _NAMED.search(stem)
 
 
@@ -37,23 +38,23 @@ def decode(source, names, unit):
     """One Recording; azimuths are turned to east and north, components 1 and 2 are taken as they are."""
     samples, intervals, kinds, titles = zip(*(_component(source.text(name)) for name in names), strict=True)
     interval, kind = equal(intervals, "sampling interval"), equal(kinds, "quantity")
-    labels = [(family(name) or (name, ""))[1] for name in names]
-    if not all(labels):
+    said = [_parts(name) for name in names]
+    if not all(said):
         raise Damaged("its name does not tell the component", "name it as PEER does: …-E, …-N, …-UP, or by azimuth")
+    labels = [each[each.lastgroup] for each in said]
     if len(named := dict(zip(labels, samples, strict=True))) < len(names):
         raise Damaged(f"components {', '.join(labels)} name one twice", "keep the three files of one record")
     waveform, note = _oriented(named)
-    processing = "processed by PEER"
+    processing, event = "processed by PEER", ""
     if kind == "velocity":
         waveform = derivative(waveform, interval)
         processing += " as velocity, differentiated to acceleration"
-    said = _parts(names[0].rpartition(".")[0].rsplit("/", 1)[-1]).groupdict()
-    network, event = said.get("network") or "PEER", ""
     # Loma Prieta, 10/18/1989, Gilroy; in the first generation LOMA PRIETA 10/18/89 00:05, GILROY
     if found := _TITLE.match(titles[0].strip()):
         year = found[4] if len(found[4]) == 4 else f"19{found[4]}"
         event = f"peer_{year}{int(found[2]):02d}{int(found[3]):02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', found[1])[:40]}"
-    return [Recording(waveform, 1 / interval, network, said["station"], processing + note, 0.0, {"event": event})]
+    network, station = said[0].groupdict().get("network") or "PEER", said[0]["station"]
+    return [Recording(waveform, 1 / interval, network, station, processing + note, 0.0, {"event": event})]
 
 
 def _component(text):
@@ -77,22 +78,16 @@ def _component(text):
 def _oriented(named):
     """((3, samples) E, N, Z, note) of components by label; one that points down changes its sign."""
     named = {label: -samples if label in ("DWN", "DN", "DOWN") else samples for label, samples in named.items()}
-    azimuths = [label for label in named if len(label) == 3 and label.isdigit()]
+    azimuths = [label for label in named if label.isdigit() and len(label) == 3]
     vertical = [label for label in named if label not in _LETTERS and label not in azimuths]
     if len(azimuths) == 2 and len(vertical) <= 1:
         trio, note = in_order(named, [*azimuths, *(vertical or "Z")])
-        first, second = (math.radians(float(label)) for label in azimuths)
-        if abs(math.cos(first - second)) > 0.02:
-            raise Damaged(f"its horizontals are not at right angles: azimuths {' and '.join(azimuths)}")
-        east = trio[0] * math.sin(first) + trio[1] * math.sin(second)
-        north = trio[0] * math.cos(first) + trio[1] * math.cos(second)
-        return np.stack([east, north, trio[2]]), f"; horizontals at {' and '.join(azimuths)} degrees turned{note}"
-    if azimuths:
-        told = f"a horizontal component is missing (found only {' and '.join(sorted(named))})"
-        raise Damaged(told, "put the three component files side by side")
+        trio, told = turned(trio, azimuths)
+        return trio, told + note
     letters = {_LETTERS.get(label, "Z"): samples for label, samples in named.items()}
-    if len(letters) < len(named):
-        raise Damaged(f"components {', '.join(named)} name one twice", "keep the three files of one record")
+    if azimuths or len(letters) < len(named):
+        told = "lack a horizontal" if azimuths else "name one twice"
+        raise Damaged(f"components {', '.join(named)} {told}", "put the three files of one record side by side")
     trio, note = in_order(letters)
     if nameless := sorted(label for label in named if label in "12LT"):
         note += f"; horizontals are the file's {' and '.join(nameless)}, not necessarily north and east"

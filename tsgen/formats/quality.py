@@ -18,9 +18,8 @@ LEAST_MOTION = 1e-4  # of the peak: less is the end of a taper before zero paddi
 
 
 def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFAULT, counts=None):
-    """List of reasons why one record, (3, samples) in cm/s² without padding, is poor; empty if it is fine. Without a
-    vertical it is (2, samples). counts: the same before the instrument's response was removed, which rounds flat tops
-    off, or None."""
+    """List of reasons why one record, (3, samples) in cm/s² without padding ((2, samples) without a vertical), is poor.
+    counts: the same before the instrument's response was removed, which rounds flat tops off, or None."""
     wave = np.asarray(waveform, float)
     wave = wave - wave.mean(axis=1, keepdims=True)
     peak, duration_in_s, found = float(np.abs(wave).max()), wave.shape[1] / sampling_rate_in_hz, []
@@ -50,9 +49,9 @@ def faults(waveform, sampling_rate_in_hz, p_arrival_sample=np.nan, settings=DEFA
 
 
 def clipped_samples(x, peak, settings):
-    """Number of samples at an extreme value that more samples share than the shape of a peak explains, else 0: a peak
-    has fewer samples at its top than in the band of 10 % (at least five digitiser steps) below it; where the
-    instrument's range ends, the samples that belong above pile up at the top."""
+    """Number of samples at an extreme value that more share than the shape of a peak explains, else 0: fewer lie at a
+    peak's top than in the 10 % (at least five digitiser steps) below it; where the instrument's range ends, samples
+    pile up."""
     steps = np.abs(np.diff(x))
     steps = steps[steps > 1e-7 * peak]
     least_band = 5.5 * steps.min() if len(steps) else 0.0
@@ -65,9 +64,9 @@ def clipped_samples(x, peak, settings):
 
 
 def longest_dead_stretch(x, peak):
-    """Samples of the longest constant stretch that begins or ends out of motion, or is the whole trace. It counts if
-    the three samples before it (or, at the start of the record, the one after it) move by more than a quiet record
-    flickers: quiet stretches of coarse instruments and zero padding after a taper do not."""
+    """Samples of the longest constant stretch that is the whole trace or begins or ends out of motion: the three
+    samples before it (at the record's start the one after it) move by more than a quiet record of a coarse instrument
+    flickers, or a taper before zero padding."""
     steps = np.abs(np.diff(x))
     moving = steps[steps > 1e-7 * peak]
     if not len(moving):
@@ -98,9 +97,8 @@ def largest_spike(x, settings):
 
 
 def duplicates(records, settings=DEFAULT):
-    """List of texts, one a record: "duplicate of …" where an earlier record holds the same motion: equal peaks in all
-    three components, and a normalised cross-correlation that reaches duplicate_correlation at a lag common to the three
-    (windows may differ)."""
+    """List of texts, one a record: "duplicate of …" where an earlier record has equal peaks in all three components,
+    and a correlation that reaches duplicate_correlation at a lag common to the three (windows differ)."""
     texts = [""] * len(records)
     peaks = np.array([np.abs(wave).max(axis=1) for part in records.batches() for wave in part.waveforms])
     moving = np.flatnonzero((peaks > 0).all(axis=1))

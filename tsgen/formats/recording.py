@@ -39,18 +39,20 @@ class UnreadableRecord(ValueError):
 
 
 class Damaged(ValueError):
-    """Raised inside a reader, which does not know the path: reason and remedy."""
+    """Raised inside a reader, which does not know the path; the message holds reason and remedy."""
 
     def __init__(self, reason, remedy="download the file again"):
-        super().__init__(reason)
+        super().__init__(reason, remedy)
         self.reason, self.remedy = reason, remedy
+
+    def __str__(self):
+        return f"{self.reason}; {self.remedy}"
 
 
 @dataclass
 class Recording:
     """Waveform (3, samples) in E, N, Z and cm/s² at the native rate, and the table's columns that the file knows.
-    remarks: reasons why it is poor that only its reader sees; counts: (3, samples) before an instrument's response was
-    removed, in which ``quality`` looks for clipping, or None."""
+    remarks: reasons why it is poor that only its reader sees; counts: (3, samples) before a response was removed."""
 
     waveform: np.ndarray
     sampling_rate_in_hz: float
@@ -145,17 +147,23 @@ def in_order(components, names="ENZ"):
     return np.stack([components[name][: min(lengths)] for name in names]), note
 
 
+def turned(waveform, azimuths):
+    """((3, samples) E, N, Z, note) of two horizontals, at ``azimuths`` in degrees, and Z; raises Damaged where they do
+    not stand at right angles."""
+    from obspy.signal.rotate import rotate2zne
+
+    (one, two, up), (first, second) = waveform, map(float, azimuths)
+    if not abs(math.cos(math.radians(first - second))) < 0.02:
+        raise Damaged(f"its horizontals are not at right angles: azimuths {first:g} and {second:g}")
+    _, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
+    return np.stack([east, north, up]), f"; horizontals at {first:g} and {second:g} degrees turned to north and east"
+
+
 def equal(values, what):
     """The one value of ``values``; raises Damaged if the components disagree."""
     if len(found := sorted(set(values))) != 1:
         raise Damaged(f"the components differ in {what}: {', '.join(map(str, found))}")
     return found[0]
-
-
-def header_of(lines):
-    """{NAME in capitals: value} of lines NAME : value."""
-    parts = (line.partition(":") for line in lines)
-    return {key.strip().upper(): value.strip() for key, colon, value in parts if colon}
 
 
 def floats(text, promised):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tsgen.collection import utc
 from tsgen.formats.peer import derivative
-from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, obspy_or, scale_of
+from tsgen.formats.recording import Damaged, Recording, equal, finite, in_order, number, obspy_or, scale_of, turned
 
 NIED_NETWORK = "BO"  # FDSN code of NIED's strong-motion networks, as ObsPy gives it
 JST_IN_HOURS = 9
@@ -25,21 +25,16 @@ _LETTERS = {"EW": "E", "NS": "N", "UD": "Z", "E": "E", "N": "N", "Z": "Z", "1": 
 _CHANNEL = re.compile(r"(?<![A-Z0-9])(?:[A-Z]{2}[ENZ123]|(?:EW|NS|UD)[12]?)(?![A-Z0-9])")
 # STATION and origin minute in Japanese local time: NIED's naming, kept by those who convert its files
 _NIED_NAME = re.compile(r"^([A-Z]{3}[A-Z0-9]\d{2})(\d{10})\.")
-_NIED_COLUMNS = {
-    "magnitude": "Mag.",
-    "depth_in_km": "Depth. (km)",
-    "event_latitude": "Lat.",
-    "event_longitude": "Long.",
-}
+_NIED_COLUMNS = {"magnitude": "Mag.", "depth_in_km": "Depth. (km)"}
+_NIED_COLUMNS |= {"event_latitude": "Lat.", "event_longitude": "Long."}
 _NIED_COLUMNS |= {"station_latitude": "Station Lat.", "station_longitude": "Station Long."}
 _FULL_SCALE = re.compile(r"([\d.]+)\s*\(gal\)\s*/\s*([\d.]+)")
 
 
-def miniseed_family(name):
-    """(the file name without its component, component), or None where the name holds no channel code."""
-    if codes := list(_CHANNEL.finditer(name.upper(), name.rfind("/") + 1)):
-        shared, letter = _direction(codes[-1][0])
-        return name[: codes[-1].start()] + shared + name[codes[-1].end() :], letter
+def miniseed_key(name):
+    """What the names of a record's three component files share; the name itself where it holds no channel code."""
+    codes = list(_CHANNEL.finditer(name.upper(), name.rfind("/") + 1))
+    return name[: codes[-1].start()] + _direction(codes[-1][0])[0] + name[codes[-1].end() :] if codes else name
 
 
 def _direction(channel):
@@ -49,28 +44,32 @@ def _direction(channel):
     return channel[:-1] + "?", _LETTERS.get(channel[-1:], "?")
 
 
-def decode_miniseed(source, names, unit):
-    """A Recording for each sensor in the files, or Damaged in its place where one is incomplete."""
-    from obspy import Stream, read
+def read_miniseed(content, failure):
+    """ObsPy's Stream; raises Damaged, beginning with ``failure``, where the bytes are none, too many or cut short."""
+    from obspy import read
     from obspy.io.mseed import InternalMSEEDWarning
 
+    with obspy_or(failure):
+        warnings.simplefilter("error", InternalMSEEDWarning)  # a file cut short is only worth a warning to ObsPy
+        head = read(io.BytesIO(content), format="MSEED", headonly=True)
+        if sum(trace.stats.npts for trace in head) > LARGEST_IN_SAMPLES:
+            raise Damaged(f"it promises more than {LARGEST_IN_SAMPLES} samples", "split it")
+        return read(io.BytesIO(content), format="MSEED")
+
+
+def decode_miniseed(source, names, unit):
+    """A Recording for each sensor in the files, or Damaged in its place where one is incomplete."""
+    from obspy import Stream
+
     inventory = _inventory(source, names[0])
-    sensors = {}  # by NET.STA.LOC and the channel without its direction
+    sensors, found = {}, []  # by NET.STA.LOC and the channel without its direction
     for name in names:
-        content = source.read(name)
-        with obspy_or(f"{name.rsplit('/', 1)[-1]}: ObsPy cannot read it as MiniSEED"):
-            warnings.simplefilter("error", InternalMSEEDWarning)  # a file cut short is only worth a warning to ObsPy
-            head = read(io.BytesIO(content), format="MSEED", headonly=True)
-            if sum(trace.stats.npts for trace in head) > LARGEST_IN_SAMPLES:
-                raise Damaged(f"it promises more than {LARGEST_IN_SAMPLES} samples", "split it")
-            traces = read(io.BytesIO(content), format="MSEED")
-        for trace in traces:
+        for trace in read_miniseed(source.read(name), f"{name.rsplit('/', 1)[-1]}: ObsPy cannot read it as MiniSEED"):
             if trace.data.dtype.kind not in "iuf":
                 raise Damaged(f"channel {trace.id} holds text, not samples")
             trace.data = finite(trace.data)
-            key = (trace.id.rpartition(".")[0], _direction(trace.stats.channel)[0])
-            sensors.setdefault(key, Stream()).append(trace)
-    found = []
+            sensor = trace.id.rpartition(".")[0], _direction(trace.stats.channel)[0]
+            sensors.setdefault(sensor, Stream()).append(trace)
     for stream in sensors.values():
         try:
             found.append(_recording(stream, inventory, unit, names[0].rsplit("/", 1)[-1].upper()))
@@ -122,25 +121,17 @@ def _recording(stream, inventory, unit, file_name):
     start, end = max(trace.stats.starttime for trace in stream), min(trace.stats.endtime for trace in stream)
     if end <= start:
         raise Damaged("the components do not overlap in time")
-    waveform, counts = (
-        in_order({letters[trace.stats.channel]: trace.data for trace in part.trim(start, end, nearest_sample=True)})[0]
-        for part in (stream, counts)
-    )
-    traces = {letters[trace.stats.channel]: trace for trace in stream}
+    parts = [part.trim(start, end, nearest_sample=True) for part in (stream, counts)]
+    by_letter = [{letters[trace.stats.channel]: trace for trace in part} for part in parts]
+    waveform, counts = (in_order({key: trace.data for key, trace in part.items()})[0] for part in by_letter)
+    traces = by_letter[0]
     if any(code[-1] in "12" and code[:2] not in _LETTERS for code in letters):
         azimuths = [(_said(inventory, "orientation", traces[letter]) or {}).get("azimuth") for letter in "NE"]
         if any(azimuth is None for azimuth in azimuths):
             note += "; horizontals are the file's 1 and 2, not necessarily north and east"
         else:
-            from obspy.signal.rotate import rotate2zne
-
-            first, second = map(float, azimuths)
-            if not abs(np.cos(np.radians(first - second))) < 0.02:
-                raise Damaged(f"its horizontals are not at right angles: azimuths {first:g} and {second:g}")
-            two, one, up = waveform
-            _, north, east = rotate2zne(up, 0, -90, one, first, 0, two, second, 0)
-            waveform = np.stack([east, north, up])
-            note += f"; horizontals at {first:g} and {second:g} degrees turned to north and east"
+            waveform, told = turned(waveform[[1, 0, 2]], azimuths)
+            note += told
     trace = traces.get("Z", traces["E"])
     stats, place = trace.stats, _said(inventory, "coordinates", trace) or {}
     columns = {f"station_{name}": value for name, value in place.items()} | {"start_time": start.isoformat() + "Z"}
@@ -202,18 +193,18 @@ def _to_acceleration(stream, inventory, unit):
     return "instrument response removed to velocity, then differentiated", SLOWEST_IN_HZ, tuple(remarks)
 
 
-def nied_family(name):
-    """(what the three component files of a record share, component): AICH040010061330.EW2 and its siblings."""
+def nied_key(name):
+    """What the names of a record's three component files share: AICH040010061330.2 of .EW2, .NS2, .UD2."""
     stem, _, end = name.rpartition(".")
-    return f"{stem}.{end[2:]}", _LETTERS[end[:2].upper()]
+    return f"{stem}.{end[2:]}"
 
 
 def decode_nied(source, names, unit):
     """One Recording of the surface sensor: counts x scale factor; times are Japanese local time, made UTC.
     NIED names files by the origin minute and gives the origin time in each header: both name the event."""
-    parts = {nied_family(name)[1]: _nied_component(source.text(name)) for name in names}
-    waveform, note = in_order({component: samples for component, (samples, _, _) in parts.items()})
-    _, traces, headers = zip(*parts.values(), strict=True)
+    letters = [_LETTERS[name.rpartition(".")[2][:2].upper()] for name in names]
+    samples, traces, headers = zip(*(_nied_component(source.text(name)) for name in names), strict=True)
+    waveform, note = in_order(dict(zip(letters, samples, strict=True)))
     rate = equal([trace.stats.sampling_rate for trace in traces], "sampling rate")
     start = equal([str(trace.stats.starttime) for trace in traces], "start time")
     code, origin = equal([h.get("Station Code", "") for h in headers], "station"), headers[0].get("Origin Time", "")

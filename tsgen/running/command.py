@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tsgen import config
@@ -38,15 +39,9 @@ def folder(text):
     return str(path)
 
 
-def seed(text):
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def count(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+def whole(text, lowest=0):
+    if not text.isdecimal() or not lowest <= int(text) < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {lowest} to {2**32 - 1}")
     return int(text)
 
 
@@ -59,8 +54,8 @@ def options(arguments):
     parser.add_argument("--records", type=folder, metavar="FOLDER", help="your own; without it a simulated network")
     parser.add_argument("--stations", type=given, metavar="A,B", help="target stations, NETWORK.CODE")
     parser.add_argument("--unit", type=given, metavar="U", help="unit of files that do not state one, as cm/s^2 or g")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N")
-    parser.add_argument("--background", type=count, metavar="N", help="background records at most: a quicker paper")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N")
+    parser.add_argument("--background", type=partial(whole, lowest=1), metavar="N", help="background records at most")
     parser.add_argument("--only", type=given, metavar="03[,05]", help="these notebooks instead of all")
     parser.add_argument("--fresh", action="store_true", help="delete the run's folder first")
     parser.add_argument("--fast", action="store_true", help="with test: under five minutes")
@@ -91,17 +86,15 @@ def main(arguments):
         os.environ["TSGEN_RUNS"] = os.path.abspath(runs)  # notebooks run in a folder of their own
     if asked.word == "lab":
         lab = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
-        root = ["--allow-root"] if os.geteuid() == 0 else []  # as in containers; Jupyter refuses it otherwise
-        os.execv(sys.executable, [sys.executable, *lab, *root])
+        lab += ["--allow-root"] if os.geteuid() == 0 else []  # as in containers; Jupyter refuses it otherwise
+        os.execv(sys.executable, [sys.executable, *lab])
     if asked.word == "test":
         sys.exit(test(asked.fast))
     module = importlib.import_module("tsgen.running." + ("publish" if asked.word == "publish" else "runner"))
     try:
         module.main(asked)
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is finished stands, and the next run goes on from there")
-    except OSError as error:  # a full disk, a folder that may not be written
-        sys.exit(f"{error}; what is finished stands, and the next run goes on from there")
+    except (KeyboardInterrupt, OSError) as error:  # OSError: a full disk, a folder that may not be written
+        sys.exit(f"{str(error) or 'stopped'}; what is finished stands, and the next run goes on from there")
 
 
 def test(fast):

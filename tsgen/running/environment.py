@@ -1,17 +1,15 @@
-"""Where the project lies, what requirements.lock asks for, whether the active Python holds it, and the making of .venv.
+"""Where the project lies, whether the active Python holds requirements.lock, and the making of .venv. Standard library
+alone, for run_all.sh asks before anything is installed.
 
-    python -m tsgen.running.environment          ends with 0 if it does, else says what differs
+    python -m tsgen.running.environment          ends with 0 if it holds the lock, else says what differs
     python -m tsgen.running.environment make     .venv with the packages of the lock, made anew or mended
-    python -m tsgen.running.environment write    the rest of the lock from its direct pins, by uv; environment.yml
-
-Only the standard library is imported, for run_all.sh asks before anything is installed."""
+"""
 
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -19,20 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 LOCK = ROOT / "requirements.lock"
 LOWEST, BEYOND = (3, 11, 2), (3, 14)  # the Pythons that the lock serves; pyproject.toml and run_all.sh say the same
-RESOLVED_FOR = ("3.11.2", "3.12", "3.13")
-NEEDED = "# What these need, written by `python -m tsgen.running.environment write`\n"
-YML = """# Written from requirements.lock by `python -m tsgen.running.environment write`: change the lock alone
-name: tsgen
-channels:
-  - conda-forge
-dependencies:
-  - python=3.11
-  - pip
-  - pip:
-"""
-LEFT_TO_TORCH = ("nvidia", "cuda", "triton")  # its Linux build names their versions itself, other builds need none
-WITHOUT_WHEEL = "eqsig"  # plain Python, published as source alone
-
+NEEDED = "# What these need, written by `python tests/write_lock.py`\n"
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "set-up.log"
@@ -100,17 +85,13 @@ def succeeds(*command, **environ):
         return not subprocess.run(command, stdout=log, stderr=log, env=os.environ | environ).returncode
 
 
-def last_said():
-    """What the last command said to the log."""
-    return LOG.read_text(errors="replace").rpartition("\n$ ")[2]
-
-
 def complaint():
-    """The line of it that says most about a failure: uv's first cause, else the last error."""
-    lines = [line.strip() for line in last_said().splitlines()]
+    """(what the last command said, the line that says most about its failure: uv's first cause, else the last error)"""
+    said = LOG.read_text(errors="replace").rpartition("\n$ ")[2]
+    lines = [line.strip() for line in said.splitlines()]
     causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause:")]
     errors = [line for line in lines if line.lower().startswith("error:")]
-    return (causes[:1] or errors[-1:] or lines[-1:] or [""])[0]
+    return said, (causes[:1] or errors[-1:] or lines[-1:] or [""])[0]
 
 
 def begin():
@@ -137,10 +118,9 @@ def lacks():
 
 def install():
     """Install the lock's packages and the project itself; ends with one sentence where that cannot be.
-
     uv's back-end "auto" is PyTorch's CPU build without a GPU, else the build that the driver can run, both from
-    PyTorch's own index. Where that index or uv itself is out of reach, pip takes the PyTorch that it finds. A torch of
-    the pinned version that is there already stays, whatever its build."""
+    PyTorch's own index. Where that or uv is out of reach, pip takes the PyTorch that it finds. A torch of the pinned
+    version that is there already stays, whatever its build."""
     UNFINISHED.touch()
     pip = (PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar=off")
     uv = shutil.which("uv")
@@ -150,24 +130,18 @@ def install():
     build = [] if [*VENV.glob(torch)] else ["--torch-backend=auto"]
     # bytecode as pip writes it: else each process compiles its own where none may be written
     by_uv = (uv, "pip", "install", "--python", PYTHON, *build, "--compile-bytecode", "-r", LOCK)
-    if not (uv and succeeds(*by_uv, "--dry-run", **IMPATIENT) and succeeds(*by_uv)):
-        say(f"uv cannot ({complaint()}): pip does it, with the PyTorch that it finds")
-        if not succeeds(*pip, "-r", LOCK):
-            stop()
-    if not succeeds(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT):
-        stop()
+    done = uv and succeeds(*by_uv, "--dry-run", **IMPATIENT) and succeeds(*by_uv)
+    if not done:
+        say(f"uv cannot ({complaint()[1]}): pip does it, with the PyTorch that it finds")
+        done = succeeds(*pip, "-r", LOCK)
+    if not (done and succeeds(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)):
+        said, why = complaint()
+        if UNREACHABLE in said and "No matching distribution" in why:
+            sys.exit("No package index can be reached: connect to the network or tell pip of one, then run this again.")
+        if (free_in_gb := shutil.disk_usage(VENV).free / 1e9) < 1:
+            sys.exit(f"The disk is full ({free_in_gb:.1f} GB left): {VENV} takes 2 GB, 6 GB with PyTorch's CUDA build.")
+        sys.exit(f"The packages cannot be installed ({why}): {LOG} holds all that pip said.")
     UNFINISHED.unlink()
-
-
-def stop():
-    """End with why pip has failed and what to do, in one sentence."""
-    if UNREACHABLE in last_said() and "No matching distribution" in complaint():
-        sys.exit(
-            "No package index can be reached: connect to the network or tell pip of an index, then run this again."
-        )
-    if (free_in_gb := shutil.disk_usage(VENV).free / 1e9) < 1:
-        sys.exit(f"The disk is full ({free_in_gb:.1f} GB left): {VENV} takes 2 GB, 6 GB with PyTorch's CUDA build.")
-    sys.exit(f"The packages cannot be installed ({complaint()}): {LOG} holds all that pip said.")
 
 
 def make():
@@ -187,41 +161,10 @@ def make():
         sys.exit(f"After the installation {different}: {LOG} holds all that was said.")
 
 
-# ---- writing the lock ----
-
-
-def run_uv(*words):
-    """Run uv pip; where it fails, end with its exit code after its own words."""
-    uv = shutil.which("uv") or sys.exit("The lock is written by uv: pip install uv")
-    if code := subprocess.run([uv, "pip", *words]).returncode:
-        sys.exit(code)
-
-
-def write():
-    """Write the lock's lower part, one version a package for all its Pythons and systems, and environment.yml with the
-    same lines, for conda resolves ``-r`` wrongly. Fails unless every pin but one has a wheel for each Python here."""
-    head = LOCK.read_text().partition(NEEDED)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        asked, resolved = Path(folder, "asked.in"), Path(folder, "resolved.txt")
-        asked.write_text(head)
-        shutil.copy(LOCK, resolved)  # what it says stays as far as it can
-        bare = ("--no-header", "--no-annotate", "--fork-strategy=fewest")
-        run_uv("compile", "-q", "--universal", "--python-version", RESOLVED_FOR[0], *bare, "-o", resolved, asked)
-        lines = [line for line in resolved.read_text().splitlines() if pins(line).keys() - direct_pins(head).keys()]
-        text = head + NEEDED + "".join(f"{line}\n" for line in lines if not line.startswith(LEFT_TO_TORCH))
-        resolved.write_text(text)
-        for python in RESOLVED_FOR:
-            wheels = ("--only-binary=:all:", f"--no-binary={WITHOUT_WHEEL}", "--python-version", python)
-            run_uv("install", "-q", "--dry-run", "--no-deps", "--target", folder, *wheels, "-r", resolved)
-    LOCK.write_text(text)
-    lines = [line for line in text.splitlines() if pins(line)]
-    (ROOT / "environment.yml").write_text(YML + "".join(f"      - {line}\n" for line in lines))
-
-
 def main(word=""):
     try:
-        if word:
-            {"make": make, "write": write}[word]()
+        if word == "make":
+            make()
         elif unlike := unfit():
             sys.exit("\n".join(unlike))
     except OSError as error:  # a full disk, a folder that may not be written to

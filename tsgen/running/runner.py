@@ -40,13 +40,13 @@ LINES_OF_A_TRACEBACK = 8  # of a notebook that failed, as printed and on the pag
 
 def say(name, seconds, rest=""):
     """Print one line of progress, over what a progress bar has left on a terminal."""
-    print("\r\x1b[K" * sys.stdout.isatty() + f"{name:<28}{seconds:8.1f} s{rest}", flush=True)
+    print("\r\x1b[K" * sys.stdout.isatty() + f"{name:<28}{seconds:8.1f} s  {rest}".rstrip(), flush=True)
 
 
 def side_by_side(work, tasks, *arguments, **environ):
-    """Yield (task, seconds, text) as each ``work(task, *arguments)`` ends, in as many processes as there are cores.
-    text: what ``work`` returns ("" where all went well), its error or its process's end in one sentence. ``environ`` is
-    set where it works. What is at work is ended when the caller stops."""
+    """Yield (task, seconds, text) as each ``work(task, *arguments)`` ends, in as many processes as cores, with
+    ``environ`` set. text: what ``work`` returns ("" where all went well), its error or its process's end in a sentence.
+    What is at work is ended when the caller stops."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(cores, len(tasks)) or 1, spawn, initializer=_as_worker, initargs=(environ,))
@@ -84,8 +84,7 @@ def _timed(work, *arguments):
 def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False):
     """The Study of a run, alone in its folder until this process ends, its records read and split. What cannot be had
     ends the program with one sentence, and leaves no folder behind."""
-    from tsgen.formats import UnreadableRecord  # with Study: seconds, which a process that only executes can do without
-    from tsgen.formats.recording import Damaged, scale_of
+    from tsgen.formats.recording import scale_of  # with Study: seconds, which executing alone can do without
     from tsgen.study import Study
 
     begun, new = time.monotonic(), None
@@ -104,15 +103,15 @@ def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False)
         _ = study.training  # reads or simulates the records: what is wrong with them ends here, before any notebook
     except BlockingIOError:
         sys.exit(f"another run is at work in {study.folder}: wait for it, or choose another --seed")
-    except (ValueError, OSError, UnreadableRecord, Damaged) as error:
+    except (ValueError, OSError) as error:  # UnreadableRecord and Damaged among them
+        told = " ".join(str(error).split())
         if new:
             shutil.rmtree(new, ignore_errors=True)
-        rest = f"; {error.remedy}" if isinstance(error, Damaged) else ""
         if (report := getattr(error, "report", None)) is not None:
             kept = study.folder.with_name(f"{study.folder.name}-refused.csv")
             store.write_atomically(kept, lambda path: report.to_csv(path, index=False))
-            rest = f"; every file's reason: {kept}"
-        sys.exit(" ".join(str(error).split()) + rest)
+            told += f"; every file's reason: {kept}"
+        sys.exit(told)
     say("records", time.monotonic() - begun)
     return study
 
@@ -121,7 +120,7 @@ def prepare(names, *arguments):
     """Train the models ``names`` of Study(*arguments), its records read before, side by side; a line for each."""
     print(f"models {', '.join(names)}, side by side; those that stand are loaded", flush=True)
     for name, seconds, refused in side_by_side(_train, names, arguments):
-        say(f"model {name}", seconds, f"  {refused}" if refused else "")
+        say(f"model {name}", seconds, refused)
 
 
 def _train(name, arguments):
@@ -154,14 +153,12 @@ def execute(notebook, folder, values):
     try:
         papermill.execute_notebook(notebook, into, parameters=changed, **options)
     except papermill.PapermillExecutionError as error:
-        if error.ename == Lacking.__name__:
-            executed = nbformat.read(into, as_version=4)
-            marked = [cell for cell in executed.cells if ERROR_MARKER in cell.metadata.get("tags", ())]
-            executed.cells = [cell for cell in executed.cells if cell not in marked]  # papermill's notes of a failure
-            nbformat.write(executed, into)
-            return ""
-        lines = TERMINAL_COLOURS.sub("", "\n".join(error.traceback)).splitlines()
-        return "\n".join([f"cell [{error.exec_count}]", *lines[-LINES_OF_A_TRACEBACK:]])
+        if error.ename != Lacking.__name__:
+            lines = TERMINAL_COLOURS.sub("", "\n".join(error.traceback)).splitlines()
+            return "\n".join([f"cell [{error.exec_count}]", *lines[-LINES_OF_A_TRACEBACK:]])
+        executed = nbformat.read(into, as_version=4)  # without papermill's notes of a failure
+        executed.cells = [cell for cell in executed.cells if ERROR_MARKER not in cell.metadata.get("tags", ())]
+        nbformat.write(executed, into)
     return ""
 
 
@@ -197,7 +194,7 @@ def run(notebooks, folder, values):
             done[path.stem] |= {"left out": lacking} if lacking else {}
             store.write_json(note, done)
             told = [f"failed in {error}"] if error else [f"left out {of}: no {what}" for what, of in lacking.items()]
-            say(path.stem, seconds, "".join(f"  {text}" for text in told))
+            say(path.stem, seconds, "  ".join(told))
     return done
 
 
@@ -216,7 +213,7 @@ def main(asked):
     page = report.write(study.folder, CAPTIONS)
     print()
     for name, entry in sorted(done.items()):
-        say(name, entry["seconds"], "  failed" if "error" in entry else "")
+        say(name, entry["seconds"], "failed" if "error" in entry else "")
     say("the whole run just now", time.monotonic() - begun)
     print(f"\n{page}")
     sys.exit(any("error" in entry for entry in done.values()))

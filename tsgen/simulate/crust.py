@@ -1,10 +1,7 @@
 """The crust between earthquakes and sites: its attenuation and its scattering differ from place to place.
-
-Two random fields over the map, drawn with the network's seed, are felt where the earthquake is (a term of the event),
-along the way (the path, and so the azimuth) and under the site: as cell-specific attenuation is found to be (Kuehn,
-Abrahamson and Walling 2019, 10.1785/0120180287), and as envelopes broaden by inhomogeneities (Saito, Sato and Ohtake
-2002, 10.1029/2001JB000264).
-"""
+Two random fields over the map, drawn with the network's seed, are felt at the earthquake, along the way and under the
+site: as cell-specific attenuation is found to be (Kuehn, Abrahamson and Walling 2019, 10.1785/0120180287), and as
+envelopes broaden by inhomogeneities (Saito, Sato and Ohtake 2002, 10.1029/2001JB000264)."""
 
 from typing import NamedTuple
 
@@ -33,7 +30,6 @@ class Field(NamedTuple):
         return cls(rng.standard_normal((N_WAVES, 2)) / CORRELATION_LENGTH_IN_KM, rng.uniform(0, 2 * np.pi, N_WAVES))
 
     def at(self, east_in_km, north_in_km):
-        """Values of the shape of the coordinates."""
         place = np.stack([east_in_km, north_in_km], axis=-1)
         return np.sqrt(2 / N_WAVES) * np.cos(place @ self.wavenumbers.T + self.phases).sum(axis=-1)
 
@@ -53,15 +49,11 @@ def focusing(frequency_in_hz, low, high):
 
 def terms(attenuation, scattering, source, site, settings):
     """{"loss" of 1/Q, "kappa_in_s", "broadening" of the duration} (n,) of paths between places (n, 2) in km."""
-    without, region = settings.without, REGIONS[settings.region]
     lost, broad = attenuation.between(source, site), scattering.between(source, site)
-    loss = np.exp(ATTENUATION_LN_SCATTER * lost["path"]) if "attenuation" not in without else np.ones(len(site))
-    scatter = {name: 0.0 if "kappa" in without else value for name, value in KAPPA_LN_SCATTER.items()}
+    # what is switched off is 0 times as strong
+    lossy, kappa, wide = (name not in settings.without for name in ("attenuation", "kappa", "scattering"))
+    region = REGIONS[settings.region]
     medians = {"site": region.site_kappa_in_s, "source": region.source_kappa_in_s}
-    kappa = sum(median * np.exp(scatter[name] * lost[name]) for name, median in medians.items())
-    broadening = np.exp(sum(SCATTERING[name] * broad[name] for name in SCATTERING))
-    return {
-        "loss": loss,
-        "kappa_in_s": kappa,
-        "broadening": broadening if "scattering" not in without else loss * 0 + 1,
-    }
+    kappas = (median * np.exp(kappa * KAPPA_LN_SCATTER[name] * lost[name]) for name, median in medians.items())
+    found = {"loss": np.exp(lossy * ATTENUATION_LN_SCATTER * lost["path"]), "kappa_in_s": sum(kappas)}
+    return found | {"broadening": np.exp(wide * sum(SCATTERING[name] * broad[name] for name in SCATTERING))}

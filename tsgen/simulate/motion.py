@@ -45,9 +45,8 @@ def waveforms(settings, rows, draws):
     # ground noise, unit density above 3 Hz, in form near Peterson's (1993) new high-noise model
     octaves, town = np.log2(np.maximum(frequency, 1e-3) / 0.2), frequency**2 / (frequency**2 + 9)
     shape = (np.sqrt(rate / 2) * (0.3 + 0.7 * town + 0.35 * np.exp(-(octaves**2)))).astype(np.float32)
-    ground = (
-        rows["noise"].to_numpy(np.float32)[:, None, None] * shape * rfft(normal[:, first * n :].reshape(-1, 3, n_fft))
-    )
+    ground = rows["noise"].to_numpy(np.float32)[:, None, None] * shape
+    ground = ground * rfft(normal[:, first * n :].reshape(-1, 3, n_fft))
     spectrum = (body * crust + ground) * site.response(settings, frequency, rows)
     if "surface waves" not in settings.without:
         spectrum += (rate * basin_waves(frequency, rows, settings) * crust).astype(np.complex64)

@@ -19,22 +19,19 @@ COLUMNS += ["stress_drop_in_bar", "site_f0_in_hz", "record_f0_in_hz"]
 
 
 def stations(settings, seed=0):
-    """The network's stations, a DataFrame: targets SIM.01..., then background SIM.B001...; the seed draws their ground.
-
-    Columns: station, number, station_latitude, station_longitude, site_f0_in_hz, f0_ln_scatter (event to event), and
-    what ``site.drawn`` gives: layers, the way to the basin's edge, vs30_in_m_per_s. The targets' f0 stay as published.
-    """
-    rows, n_targets = [], len(settings.target_f0_in_hz)
-    for i in range(n_targets + settings.n_background_stations):
-        target = i < n_targets
-        own = i if target else i - n_targets  # counted apart: a sixth target would not move the background
+    """The network's stations, a DataFrame: targets SIM.01..., then background SIM.B001...; the seed draws their ground,
+    the targets' f0 stay as published. Columns: station, number, station_latitude, station_longitude, site_f0_in_hz,
+    f0_ln_scatter (event to event), and what ``site.drawn`` gives."""
+    s, rows = settings, []
+    # counted apart: a sixth target would not move the background
+    counts = {True: len(s.target_f0_in_hz), False: s.n_background_stations}
+    for target, own in ((target, own) for target, count in counts.items() for own in range(count)):
         rng = _stream(SITE, seed, target, own)
         if target:
-            f0, scatter = settings.target_f0_in_hz[own], settings.f0_ln_scatter[own]
-            contrast = settings.impedance_contrast
+            f0, scatter, contrast = s.target_f0_in_hz[own], s.f0_ln_scatter[own], s.impedance_contrast
         else:
-            f0, scatter = np.exp(rng.uniform(*np.log(settings.background_f0_in_hz))), settings.background_f0_ln_scatter
-            contrast = rng.uniform(*settings.background_contrast)
+            f0, scatter = np.exp(rng.uniform(*np.log(s.background_f0_in_hz))), s.background_f0_ln_scatter
+            contrast = rng.uniform(*s.background_contrast)
         distance = largest_distance(settings) / 3 * np.sqrt(rng.uniform())
         latitude, longitude = _destination(*NETWORK_CENTRE, distance, rng.uniform(0, 2 * np.pi))
         name, number = (f"SIM.{own + 1:02d}", own) if target else (f"SIM.B{own + 1:03d}", 1000 + own)
@@ -62,11 +59,9 @@ def catalogue(settings, seed):
 
 
 def network(settings, seed):
-    """The simulated network as Records: every target and background station with its number of records.
-
-    Stations share one catalogue; each records a random choice of the earthquakes strong enough for their distance.
-    site_f0_in_hz is planted, record_f0_in_hz perturbed by event, distance_in_km hypocentral. Same seed, same bytes.
-    """
+    """The simulated network as Records: every target and background station with its number of records, of one
+    catalogue's earthquakes strong enough for their distance. site_f0_in_hz is planted, record_f0_in_hz perturbed by
+    event, distance_in_km hypocentral. Same seed, same bytes."""
     events = catalogue(settings, seed)
     counts = [*settings.n_target_records, *[settings.n_background_records] * settings.n_background_stations]
     rows = []
@@ -83,12 +78,10 @@ def network(settings, seed):
 
 
 def fresh(settings, station, magnitude, distance_in_km, depth_in_km=None, seed=0, network_seed=0):
-    """New truth: one record for each scenario at the sites and in the crust of ``network(settings, network_seed)``:
-    new earthquakes, new paths.
-
-    The arguments are single values or sequences of one length; distance is hypocentral, depth None is 10 km (less where
-    the earthquake is nearer). ValueError for a station that the settings do not have, or a depth beyond the distance.
-    """
+    """New truth: one record for each scenario, of new earthquakes and paths, at the sites and in the crust of
+    ``network(settings, network_seed)``. The arguments are single values or sequences of one length; distance is
+    hypocentral, depth None is 10 km (less where the earthquake is nearer). ValueError for an unknown station, or a
+    depth beyond the distance."""
     depth = np.minimum(10.0, 0.8 * np.asarray(distance_in_km, float)) if depth_in_km is None else depth_in_km
     columns = np.broadcast_arrays(np.atleast_1d(station).astype(object), magnitude, distance_in_km, depth)
     names = ("station", "magnitude", "distance_in_km", "depth_in_km")
@@ -124,12 +117,10 @@ def _simulate(settings, rows, streams, network_seed):
     draws = [_stream(*stream) for stream in streams]
     shift, east, north, noise, low, high = np.array([rng.standard_normal(6) for rng in draws]).reshape(-1, 6).T
     between = settings.f0_ln_scatter_between_horizontals / np.sqrt(2)
-    rows = rows.assign(record_f0_in_hz=rows["site_f0_in_hz"] * np.exp(rows["f0_ln_scatter"] * shift))
-    rows = rows.assign(east=np.exp(between * east), north=np.exp(between * north))
-    rows = rows.assign(
-        focused_low=low, focused_high=high, noise=motion.NOISE_DENSITY * np.exp(motion.NOISE_LN_SCATTER * noise)
-    )
-    rows = rows.assign(**_between(settings, rows, network_seed))
+    drawn = {"record_f0_in_hz": rows["site_f0_in_hz"] * np.exp(rows["f0_ln_scatter"] * shift)}
+    drawn |= {"east": np.exp(between * east), "north": np.exp(between * north), "focused_low": low}
+    drawn |= {"focused_high": high, "noise": motion.NOISE_DENSITY * np.exp(motion.NOISE_LN_SCATTER * noise)}
+    rows = rows.assign(**drawn, **_between(settings, rows, network_seed))
     waveforms, size = np.empty((len(rows), 3, n), np.float32), max(1, motion.CHUNK_IN_SAMPLES // n)
     for start in range(0, len(rows), size):
         part = slice(start, start + size)

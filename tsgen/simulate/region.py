@@ -1,8 +1,6 @@
-"""Regions by name: how strong a source is, and how its waves fade and lengthen on their way to the site.
-
-An active crust, and the stable continent as its best-known opposite: point-source terms of western and of eastern North
-America (Campbell 2003, BSSA 93, 1012). Velocity and density differ by 3 % and are those of the active crust in both.
-"""
+"""Regions by name: how strong a source is, and how its waves fade and lengthen on their way to the site: an active
+crust and the stable continent, by point-source terms of western and eastern North America (Campbell 2003, BSSA 93,
+1012). Velocity and density differ by 3 % and are those of the active crust in both."""
 
 from typing import NamedTuple
 

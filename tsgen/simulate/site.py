@@ -15,10 +15,8 @@ def site_amplification(
     frequency_in_hz, thickness_in_m, velocity_in_m_per_s, density, damping, half_space_velocity, half_space_density
 ):
     """Complex transfer function of a layered site: motion of its surface over motion of the half space's outcrop.
-
-    Vertically incident waves, Haskell-Thomson propagator from the free surface down, (..., layers) to (..., frequency).
-    Damping enters as complex modulus G (1 + 2iD). velocity is Vs for the horizontals, Vp for the vertical.
-    """
+    Vertically incident waves, Haskell-Thomson propagator from the free surface down, (..., layers) to (..., frequency),
+    damping as complex modulus G (1 + 2iD). velocity is Vs for the horizontals, Vp for the vertical."""
     omega = 2 * np.pi * np.asarray(frequency_in_hz, float)
     layers = (np.asarray(a, float) for a in (thickness_in_m, velocity_in_m_per_s, density, damping))
     layers = np.broadcast_arrays(*layers)
@@ -49,11 +47,8 @@ def drawn(rng, f0_in_hz, contrast, target, without):
         depth = thickness * DEEPER[0] * (DEEPER[1] / DEEPER[0]) ** deeper
         site |= {"second_velocity_in_m_per_s": middle, "second_thickness_in_m": depth * middle / velocity}
     low, high = EDGE_IN_KM
-    return site | {
-        "edge_in_km": low + (high - low) * edge,
-        "edge_azimuth": 2 * np.pi * azimuth,
-        "vs30_in_m_per_s": vs30(site),
-    }
+    site |= {"edge_in_km": low + (high - low) * edge, "edge_azimuth": 2 * np.pi * azimuth}
+    return site | {"vs30_in_m_per_s": vs30(site)}
 
 
 def vs30(site):
@@ -71,10 +66,8 @@ def response(settings, frequency_in_hz, rows):
     factor = np.stack([scale * rows["east"], scale * rows["north"], scale * ratio], axis=1)[..., None]
     layers = [rows[[name, f"second_{name}"]].to_numpy()[:, None] for name in ("thickness_in_m", "velocity_in_m_per_s")]
     half_space = rows["half_space_velocity_in_m_per_s"].to_numpy()[:, None] * np.array([1, 1, ratio])
-    amplification = site_amplification(
-        frequency_in_hz, layers[0], layers[1] * factor, DENSITIES[0], settings.damping, half_space, DENSITIES[1]
-    )
-    return amplification.astype(np.complex64)
+    of = layers[0], layers[1] * factor, DENSITIES[0], settings.damping, half_space, DENSITIES[1]
+    return site_amplification(frequency_in_hz, *of).astype(np.complex64)
 
 
 def gain_of_the_crust(frequency_in_hz, half_space_velocity_in_m_per_s):

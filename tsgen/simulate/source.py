@@ -21,9 +21,8 @@ ISOTROPIC_ABOVE_IN_HZ = 3.0  # scattering hides the mechanism at higher frequenc
 def drawn(rng, settings):
     """What an earthquake has beside place and size: a dict of floats. Each draw is taken, switched off or not, so that
     an ablation leaves all others as they are."""
-    stress, error, strike, dip, rake, toward, speed, one_way = (
-        rng.standard_normal(2).tolist() + rng.uniform(size=6).tolist()
-    )
+    stress, error = rng.standard_normal(2).tolist()
+    strike, dip, rake, toward, speed, one_way = rng.uniform(size=6).tolist()
     scatter = STRESS_DROP_LN_SCATTER["" if "stress" in settings.without else "stress"]
     return {
         "stress_drop_in_bar": REGIONS[settings.region].stress_drop_in_bar * np.exp(scatter * stress),
@@ -60,10 +59,8 @@ def mechanism(frequency_in_hz, radiation):
 def directivity(rupture_toward, rupture_speed, one_way, azimuth):
     """How much higher the corner and shorter the source is (n,) towards where it runs: Boatwright 2007's factor for a
     rupture of which a share runs one way and the rest the other, over its mean of both directions."""
-    toward = rupture_speed * np.cos(azimuth - rupture_toward)
-    return np.sqrt(one_way**2 / (1 - toward) ** 2 + (1 - one_way) ** 2 / (1 + toward) ** 2) / np.hypot(
-        one_way, 1 - one_way
-    )
+    toward, back = rupture_speed * np.cos(azimuth - rupture_toward), 1 - one_way
+    return np.sqrt(one_way**2 / (1 - toward) ** 2 + back**2 / (1 + toward) ** 2) / np.hypot(one_way, back)
 
 
 def corner_frequency(magnitude, stress_drop_in_bar):
@@ -79,24 +76,15 @@ def source_spectrum(
     wave="S",
     corner_ratio=1.0,
     loss=1.0,
-    kappa_in_s=None,
+    kappa_in_s=KAPPA_IN_S,
     region=ACTIVE,
 ):
-    """Fourier amplitude of acceleration on the half space's outcrop, cm/s, before partition onto components.
-
-    C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free surface /
-    (4 pi rho v^3), Boore 2003. The first argument has the shape (frequency,), the others (n,); returns (n, frequency).
-    corner_ratio: of the corner to Brune's; loss: of 1/Q to the region's.
-    """
+    """Fourier amplitude (n, frequency) of acceleration on the half space's outcrop, cm/s, before partition onto
+    components: C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free
+    surface / (4 pi rho v^3), Boore 2003. The first argument is (frequency,), the others (n,). corner_ratio: of the
+    corner to Brune's; loss: of 1/Q to the region's."""
     f, velocity = np.asarray(frequency_in_hz, float), VELOCITY[wave]
-    columns = (
-        magnitude,
-        stress_drop_in_bar,
-        distance_in_km,
-        corner_ratio,
-        loss,
-        KAPPA_IN_S if kappa_in_s is None else kappa_in_s,
-    )
+    columns = (magnitude, stress_drop_in_bar, distance_in_km, corner_ratio, loss, kappa_in_s)
     columns = (np.atleast_1d(np.asarray(column, float))[:, None] for column in columns)
     magnitude, stress_drop, distance, ratio, loss, kappa = columns
     moment = 10 ** (1.5 * magnitude + 16.05)  # dyne cm
