@@ -49,8 +49,10 @@ def test_every_figure_draws_without_warnings_and_labels_its_axes(study, name):
 
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_a_figure_says_what_the_records_lack(poor, name):
-    asked = dict.fromkeys(("score_ceiling", "score_improper", "own_station", "scores"), "two target stations")
-    asked["magnitude_distance"] = "magnitudes"
+    alone = ("score_ceiling", "score_improper", "own_station", "scores", "two_histograms")
+    asked = dict.fromkeys(alone, "two target stations") | dict.fromkeys(
+        ("magnitude_distance", "pga_distance"), "magnitudes"
+    )
     if wanted := "magnitudes" if name.startswith("scenario") else asked.get(name):
         with pytest.raises(Lacking, match=f"lack of .*{wanted}"):
             figures.draw(poor, name)
