@@ -100,7 +100,7 @@ def stochastic_method(study):
 def pga_distance(study):
     """PGA of the target stations' records against distance in three bins of magnitude; line and band: what a
     ground-motion model of other records (BSSA14) predicts, median and one standard deviation."""
-    frame = pd.concat([study.measures(which) for which in ("training", "held_out")])
+    frame = study.measures("targets")
     vs30 = frame["vs30_in_m_per_s"].median()
     vs30 = vs30 if np.isfinite(vs30) else USUAL_VS30_IN_M_PER_S
     drawn, axes = plt.subplots(1, 3, figsize=(10, 3.3), sharex=True, sharey=True)
