@@ -131,7 +131,9 @@ def mixing(study):
         text = f"RMS {np.sqrt(np.mean((wave / scale) ** 2)):.2f}"
         ax.text(0.995, 0.9, text, transform=ax.transAxes, ha="right", va="top", fontsize=8)
     axes[-1].set(xlabel="time (s)", xlim=(0, times(generated)[-1]))
-    return finish(drawn, study, f"{study.stations[0]}, east, each over its own std; the mix over the mean std")
+    return finish(
+        drawn, study, f"{study.stations[0]}, east, each over its own standard deviation; the mix over their mean"
+    )
 
 
 @figure
