@@ -28,7 +28,7 @@ def stations(study):
         left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
         left.legend(loc="best")
     if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
-        for i, (name, (x, y)) in enumerate(place[target].iterrows()):
+        for i, (name, (x, y)) in enumerate(place[target].sort_values("station_latitude").iterrows()):
             side = {"xytext": (-6, 4), "ha": "right"} if i % 2 else {"xytext": (6, 4)}
             left.annotate(name, (x, y), textcoords="offset points", fontsize=8, **side)
     title = "stations and epicentres" if len(place) else "the map needs coordinates"
@@ -52,6 +52,8 @@ def magnitude_distance(study):
     ax.scatter(*known[~target].to_numpy().T, s=9, c=GREY, label="background")
     ax.scatter(*known[target].to_numpy().T, s=18, c=BLUE, **TARGETS)
     ax.set(xscale="log", xlabel="distance (km)", ylabel="magnitude")
+    low, high = ax.get_xlim()
+    style.plain_ticks(ax.xaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= tick <= high])
     ax.legend(loc="best")
     return finish(drawn, study, "what the stations recorded")
 
