@@ -1,5 +1,7 @@
 """Figures of the records themselves, of HVSR, and of the score (notebooks 01 and 02)."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -28,9 +30,9 @@ def stations(study):
         left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
         left.legend(loc="best")
     if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
-        for i, (name, (x, y)) in enumerate(place[target].sort_values("station_latitude").iterrows()):
-            side = {"xytext": (-6, 4), "ha": "right"} if i % 2 else {"xytext": (6, 4)}
-            left.annotate(name, (x, y), textcoords="offset points", fontsize=8, **side)
+        named = place[target].sort_values("station_longitude").iterrows()  # neighbours' names go to different sides
+        for (name, at), side in zip(named, cycle(((6, 4, "left"), (6, -10, "left"), (-6, 4, "right")))):
+            left.annotate(name, at, side[:2], textcoords="offset points", fontsize=8, ha=side[2])
     title = "stations and epicentres" if len(place) else "the map needs coordinates"
     left.set(xlabel="longitude (°)", ylabel="latitude (°)", title=title)
     counts = station_table(study)
