@@ -3,10 +3,12 @@
 import matplotlib.figure
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_records import made
 
 from tsgen import figures
 from tsgen import study as study_module
+from tsgen.figures import lessons
 from tsgen.figures.__main__ import main as figures_main
 from tsgen.needs import Lacking
 from tsgen.study import Study
@@ -49,8 +51,10 @@ def test_every_figure_draws_without_warnings_and_labels_its_axes(study, name):
 
 @pytest.mark.parametrize("name", list(figures.FIGURES))
 def test_a_figure_says_what_the_records_lack(poor, name):
-    asked = dict.fromkeys(("score_ceiling", "score_improper", "own_station", "scores"), "two target stations")
-    asked["magnitude_distance"] = "magnitudes"
+    alone = ("score_ceiling", "score_improper", "own_station", "scores", "two_histograms")
+    asked = dict.fromkeys(alone, "two target stations") | dict.fromkeys(
+        ("magnitude_distance", "pga_distance"), "magnitudes"
+    )
     if wanted := "magnitudes" if name.startswith("scenario") else asked.get(name):
         with pytest.raises(Lacking, match=f"lack of .*{wanted}"):
             figures.draw(poor, name)
@@ -77,6 +81,12 @@ def test_the_figure_of_the_score_draws_what_notebook_02_prints(study):
     assert f"{metrics.ceiling(real, n_halves=n).value:.2f}" in shown
     assert f"{metrics.chance(real, real, n).value:.2f}" in shown
     matplotlib.pyplot.close(figure)
+
+
+def test_the_quiz_has_the_answer_that_notebook_00_gives():
+    recorded = [letter for letter, name in zip("ABCDEF", lessons.QUIZ, strict=True) if name in study_module.RECORDINGS]
+    text = (ROOT / "notebooks" / "00-prologue.ipynb").read_text()
+    assert f"**{' and '.join(recorded)}** are recordings" in text and len(recorded) == 2
 
 
 def test_one_figure_from_the_command_line(study, monkeypatch, capsys):

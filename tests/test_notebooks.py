@@ -36,7 +36,7 @@ def is_checked(cell):
 
 
 def test_there_are_notebooks():
-    assert [path.name[:2] for path in NOTEBOOKS[:3]] == ["01", "02", "03"]
+    assert [path.name[:2] for path in NOTEBOOKS[:3]] == ["00", "01", "02"]
 
 
 @each_notebook

@@ -1,5 +1,7 @@
 """Figures of the records themselves, of HVSR, and of the score (notebooks 01 and 02)."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,19 +17,23 @@ TARGETS = {"marker": "^", "label": "targets"}
 
 @figure
 def stations(study):
-    """Where the stations are and how many records each target station has: training and held out."""
+    """Where stations and epicentres are and how many records each target station has: training and held out."""
     drawn, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=(1.2, 1))
     places = study.records.table.reindex(columns=["station", "station_longitude", "station_latitude"])
     place = places.groupby("station").first().dropna()
     target = place.index.isin(study.stations)
+    epicentres = study.records.table.reindex(columns=["event_longitude", "event_latitude"]).drop_duplicates().dropna()
+    if len(epicentres):
+        left.scatter(*epicentres.to_numpy(float).T, s=9, marker="x", c=BLUE, linewidth=0.5, label="epicentres")
     if len(place):
         left.scatter(*place[~target].to_numpy(float).T, s=10, c=GREY, label="background")
         left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
         left.legend(loc="best")
     if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
-        for name, (x, y) in place[target].iterrows():
-            left.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    title = "stations" if len(place) else "the map needs coordinates"
+        named = place[target].sort_values("station_longitude").iterrows()  # neighbours' names go to different sides
+        for (name, at), side in zip(named, cycle(((6, 4, "left"), (6, -10, "left"), (-6, 4, "right")))):
+            left.annotate(name, at, side[:2], textcoords="offset points", fontsize=8, ha=side[2])
+    title = "stations and epicentres" if len(place) else "the map needs coordinates"
     left.set(xlabel="longitude (°)", ylabel="latitude (°)", title=title)
     counts = station_table(study)
     trained, hatched = counts["records"] - counts["held out"], {"color": "white", "edgecolor": BLUE, "hatch": "///"}
@@ -48,6 +54,8 @@ def magnitude_distance(study):
     ax.scatter(*known[~target].to_numpy().T, s=9, c=GREY, label="background")
     ax.scatter(*known[target].to_numpy().T, s=18, c=BLUE, **TARGETS)
     ax.set(xscale="log", xlabel="distance (km)", ylabel="magnitude")
+    low, high = ax.get_xlim()
+    style.plain_ticks(ax.xaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= tick <= high])
     ax.legend(loc="best")
     return finish(drawn, study, "what the stations recorded")
 
@@ -103,7 +111,7 @@ def hvsr_steps(study):
         ax.set(title=title, ylabel="H/V" if title == "ratio" else "amplitude (cm/s)")
         ax.legend(loc="best")
     axes[2].set_ylim(bottom=0)
-    return drawn
+    return finish(drawn, study, f"{one.table['station'].iloc[0]}, one record")
 
 
 @figure
@@ -124,7 +132,7 @@ def station_hvsr(study):
             ax.axvline(f0, color=ORANGE, linestyle="--", linewidth=1)
             ax.set_ylim(0, np.nanquantile(own.curves, 0.995))
             ax.set_title(f"{station}: f0 {f0:.2f} Hz" + (f", planted {there:.2f}" if np.isfinite(there) else ""))
-    return drawn
+    return finish(drawn, study, "HVSR of the target stations")
 
 
 @figure

@@ -6,7 +6,7 @@ import seaborn as sns
 import torch
 
 from tsgen.figures.data import example_row
-from tsgen.figures.style import SIMILARITY_MAP, figure, finish, times
+from tsgen.figures.style import SAME, SIMILARITY_MAP, figure, finish, times
 from tsgen.model import standardise
 from tsgen.records import COMPONENTS
 from tsgen.roles import role
@@ -17,22 +17,29 @@ PHASES = ("phase 0: background", "phase 1: fine-tuning")
 
 @figure
 def fold(study):
-    """One record folded at the two strongest periods of its spectrum: along a row one cycle, down the rows time."""
+    """The strong part of one record folded at its strongest period and at the next one of another length: along a row
+    one cycle, down the rows time."""
     one = study.training.take([example_row(study.training, study.stations[0])])
     wave, rate, n = one.waveforms[0, 0].astype(float), one.sampling_rate_in_hz, one.n_samples
-    strongest = 1 + np.argsort(np.abs(np.fft.rfft(wave))[1:])[:-3:-1]
+    strongest = 1 + np.argsort(np.abs(np.fft.rfft(wave))[1:])[::-1]
+    other = next(f for f in strongest if not 0.5 < f / strongest[0] < 2)  # near-equal periods look alike
+    energy = np.cumsum(wave**2)
+    first, last = np.searchsorted(energy, (0.05 * energy[-1], 0.95 * energy[-1]))
     drawn, axes = plt.subplots(1, 3, figsize=(10, 3.2), width_ratios=(1.4, 1, 1))
     axes[0].plot(times(one), wave, color="black", linewidth=0.5)
+    axes[0].axvspan(first / rate, last / rate, color=SAME, zorder=0, label="5 to 95 % of its energy")
     axes[0].set(xlabel="time (s)", ylabel="acceleration, E (cm/s²)", title="a record")
+    axes[0].legend(loc="lower right")
     look = {"aspect": "auto", "cmap": "RdBu_r", "vmin": -np.abs(wave).max(), "vmax": np.abs(wave).max()}
-    for ax, frequency in zip(axes[1:], strongest, strict=True):
+    for ax, frequency in zip(axes[1:], (strongest[0], other), strict=True):
         period, rows = n // frequency, -(-n // (n // frequency))
         folded = np.pad(wave, (0, rows * period - n)).reshape(rows, period)
-        image = ax.imshow(folded, interpolation="nearest", **look)
+        start, end = first // period, last // period + 1
+        image = ax.imshow(folded[start:end], interpolation="nearest", extent=(0, period, end, start), **look)
         ax.set(xlabel="sample within the period", ylabel="period number")
         ax.set_title(f"folded at {period} samples ({period / rate:.2f} s)")
     drawn.colorbar(image, ax=axes[2], label="cm/s²")
-    return drawn
+    return finish(drawn, study, f"{study.stations[0]}, folded")
 
 
 def _training(study, name):
@@ -47,7 +54,7 @@ def _training(study, name):
         ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title=PHASES[phase])
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
-    return drawn
+    return finish(drawn, study, f"{role(name).label}, loss")
 
 
 @figure
@@ -79,7 +86,7 @@ def spectrogram_cvae(study):
             ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
             ax.label_outer()
     drawn.colorbar(image, ax=axes, label="ln amplitude of the standardised record")
-    return drawn
+    return finish(drawn, study, f"{study.stations[0]}, one record")
 
 
 @figure(needs=["three recordings"])
@@ -105,7 +112,7 @@ def latents(study):
         axes[2].scatter(*(left[own, :2] * size[:2]).T, s=16, marker=marker, alpha=0.8, label=station)
     axes[2].set(xlabel=f"component 1 ({share[0]:.0%})", ylabel=f"component 2 ({share[1]:.0%})", title="by station")
     axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return drawn
+    return finish(drawn, study, "latents of the training records")
 
 
 @figure
@@ -124,7 +131,9 @@ def mixing(study):
         text = f"RMS {np.sqrt(np.mean((wave / scale) ** 2)):.2f}"
         ax.text(0.995, 0.9, text, transform=ax.transAxes, ha="right", va="top", fontsize=8)
     axes[-1].set(xlabel="time (s)", xlim=(0, times(generated)[-1]))
-    return finish(drawn, study, f"{study.stations[0]}, east, each over its own std; the mix over the mean std")
+    return finish(
+        drawn, study, f"{study.stations[0]}, east, each over its own standard deviation; the mix over their mean"
+    )
 
 
 @figure
@@ -166,4 +175,4 @@ def branch_weights(study):
         ax.hist(values, edges, histtype="step", linestyle=style, label=text)
     ax.set(xlabel="largest branch weight of a record", ylabel="records")
     ax.legend(loc="best")
-    return drawn
+    return finish(drawn, study, "branch weights of the training records")
