@@ -20,9 +20,10 @@ def stations(study):
     places = study.records.table.reindex(columns=["station", "station_longitude", "station_latitude"])
     place = places.groupby("station").first().dropna()
     target = place.index.isin(study.stations)
-    left.scatter(*place[~target].to_numpy(float).T, s=10, c=GREY, label="background")
-    left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
-    left.legend(loc="best")
+    if len(place):
+        left.scatter(*place[~target].to_numpy(float).T, s=10, c=GREY, label="background")
+        left.scatter(*place[target].to_numpy(float).T, s=46, c=ORANGE, edgecolor="black", **TARGETS)
+        left.legend(loc="best")
     if study.kind == "simulated":  # a recorded network can span the globe: names would cover each other
         for name, (x, y) in place[target].iterrows():
             left.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
@@ -51,27 +52,28 @@ def magnitude_distance(study):
     return finish(drawn, study, "what the stations recorded")
 
 
-def example(records, station):
-    """The record that stands for a station, as Records: the one of median peak."""
-    own = records.select(station=station)
-    return own.take([np.argsort(np.abs(own.waveforms).max(axis=(1, 2)))[len(own) // 2]])
+def example_row(records, station):
+    """Position of the record that stands for a station: the one of median peak."""
+    rows = np.flatnonzero(records.table["station"] == station)
+    peaks = np.abs(records.take(rows).waveforms).max(axis=(1, 2))
+    return int(rows[np.argsort(peaks)[len(rows) // 2]])
 
 
 @figure
 def record(study):
     """One record in full: east, north and vertical acceleration, with the arrivals of P and S."""
-    one = example(study.training, study.stations[0])
+    one = study.training.take([example_row(study.training, study.stations[0])])
     info, time = one.table.iloc[0], style.times(one)
     drawn, axes = plt.subplots(3, 1, figsize=(8, 4.4), sharex=True, sharey=True)
     for ax, name, wave in zip(axes, COMPONENTS, one.waveforms[0], strict=True):
         ax.plot(time, wave, color="black", linewidth=0.6)
-        ax.set_ylabel(f"{name} (cm/s²)")
-    for phase, color in (("p", BLUE), ("s", ORANGE)):
-        arrival = info.get(f"{phase}_arrival_sample", np.nan) / one.sampling_rate_in_hz
-        if 0 <= arrival <= time[-1]:
-            axes[0].text(arrival, axes[0].get_ylim()[1], f" {phase.upper()}", color=color)
-            for ax in axes:
+        for phase, color in (("p", BLUE), ("s", ORANGE)):
+            arrival = info.get(f"{phase}_arrival_sample", np.nan) / one.sampling_rate_in_hz
+            if 0 <= arrival <= time[-1]:
                 ax.axvline(arrival, color=color, linestyle="--", linewidth=1)
+                if ax is axes[0]:
+                    ax.text(arrival, ax.get_ylim()[1], f" {phase.upper()}", color=color)
+        ax.set_ylabel(f"{name} (cm/s²)")
     axes[-1].set(xlabel="time (s)", xlim=(0, time[-1]))
     drawn.suptitle(f"{info['station']}, event {info['event']} ({info['kind']})", fontsize=10)
     return drawn
@@ -80,8 +82,9 @@ def record(study):
 @figure
 def hvsr_steps(study):
     """From three spectra to one curve: amplitude, Konno-Ohmachi smoothing, and the ratio with its peak f0."""
-    one, settings = example(study.training, study.stations[0]), study.settings.hvsr
-    x, curve = hvsr.detrended(one.waveforms, one.table["samples"])[0], hvsr.hvsr(one, settings)
+    row, settings = example_row(study.training, study.stations[0]), study.settings.hvsr
+    one, curve = study.training.take([row]), study.hvsr(study.training).take([row])
+    x = hvsr.detrended(one.waveforms, one.table["samples"])[0]
     n_fft = one.n_samples + round(2 * settings.padding_in_s * one.sampling_rate_in_hz)
     frequency = np.fft.rfftfreq(n_fft, 1 / one.sampling_rate_in_hz)
     raw = np.abs(np.fft.rfft(x, n_fft)) / one.sampling_rate_in_hz  # cm/s
@@ -130,11 +133,11 @@ def score_trap(study):
     rng = np.random.default_rng(0)
     names = [f"station {i}" for i in range(1, 6)]
     law = {s: {n: np.exp(rng.normal(np.log(5), 0.2, 60)) for n in names} for s in ("real", "generated")}
-    shown = {"real × real": ("real", "real"), "2S × 2S, interleaved": (None, None)}
-    shown["S × S, real × generated"] = "real", "generated"
+    own, both = metrics.station_matrix({"real": law["real"]}), metrics.station_matrix(law)
+    cross = metrics.station_matrix(law, rows="real", columns="generated")
+    frames = {"real × real": own, "2S × 2S, interleaved": both, "S × S, real × generated": cross}
     drawn, axes = plt.subplots(1, 3, figsize=(10, 3.4))
-    for ax, (text, sources) in zip(axes, shown.items(), strict=True):
-        frame = metrics.station_matrix(law, *sources)
+    for ax, (text, frame) in zip(axes, frames.items(), strict=True):
         style.similarity(ax, frame.to_numpy(), ax is axes[2])
         ax.set(xticks=[], yticks=[], title=f"{text}\nscore {metrics.station_score(frame):.2f}")
     drawn.suptitle("five stations that cannot be told apart (random numbers, not records)", fontsize=10)
@@ -146,10 +149,11 @@ def score_ceiling(study):
     """What the S × S score can be: recordings against recordings (random halves), and chance (permuted stations)."""
     real, n = study.f0("targets"), study.settings.n_halves
     drawn, ax = plt.subplots(figsize=(7, 2.2))
-    words = "stations permuted (chance)", "recordings against recordings"
-    for y, one in enumerate((metrics.chance(real, real, n), metrics.ceiling(real, n))):
+    found = {"stations permuted (chance)": metrics.chance(real, real, n)}
+    found["recordings against recordings"] = metrics.ceiling(real, n)
+    for y, (text, one) in enumerate(found.items()):
         style.draw_score(ax, vars(one), y, color=ORANGE, ecolor="black")
-        ax.text(-0.98, y, words[y], va="center")
+        ax.text(-0.98, y, text, va="center")
     ax.set(xlim=(-1, 1), ylim=(-0.6, 1.7), yticks=[], xlabel="station-specificity score, S × S")
     return finish(drawn, study, f"median and 5 to 95 % range of {n} draws")
 
@@ -171,5 +175,6 @@ def score_improper(study):
         ax.plot(x[best], rows.loc[best, "value"], "o", markersize=11, markerfacecolor="none", color=ORANGE)
         ax.axvline(1, color="black", linewidth=0.8, linestyle=":")
         ax.set(xlabel="scatter of generated ln f0 / true scatter", ylabel=text)
-    title = "generators of the right median; ring: what is taken for the best; band: 5 to 95 % of draws"
-    return finish(drawn, study, title)
+    return finish(
+        drawn, study, "generators of the right median; ring: what is taken for the best; band: 5 to 95 % of draws"
+    )

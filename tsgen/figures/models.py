@@ -4,11 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
-from scipy.stats import norm
 
-from tsgen.figures.data import example
+from tsgen.figures.data import example_row
 from tsgen.figures.style import SIMILARITY_MAP, figure, finish, times
-from tsgen.model import standardise, waveforms_of
+from tsgen.model import standardise
 from tsgen.records import COMPONENTS
 from tsgen.roles import role
 from tsgen.study import PAPER_MODELS
@@ -19,7 +18,7 @@ PHASES = ("phase 0: background", "phase 1: fine-tuning")
 @figure
 def fold(study):
     """One record folded at the two strongest periods of its spectrum: along a row one cycle, down the rows time."""
-    one = example(study.training, study.stations[0])
+    one = study.training.take([example_row(study.training, study.stations[0])])
     wave, rate, n = one.waveforms[0, 0].astype(float), one.sampling_rate_in_hz, one.n_samples
     strongest = 1 + np.argsort(np.abs(np.fft.rfft(wave))[1:])[:-3:-1]
     drawn, axes = plt.subplots(1, 3, figsize=(10, 3.2), width_ratios=(1.4, 1, 1))
@@ -66,15 +65,16 @@ def training_cvae(study):
 @figure
 def spectrogram_cvae(study):
     """A recording's amplitude spectrograms and the VAE's reconstruction of them, three components."""
-    one, model = example(study.training, study.stations[0]), study.model("cvae")
+    row, transform = example_row(study.training, study.stations[0]), study.model("cvae").spectrogram
     drawn, axes = plt.subplots(2, 3, figsize=(9.5, 4.6), sharex=True, sharey=True)
+    rate, n = study.training.sampling_rate_in_hz, study.training.n_samples
     look = {"origin": "lower", "aspect": "auto", "vmin": -5, "vmax": 2, "cmap": SIMILARITY_MAP}
-    look["extent"] = (0, one.duration_in_s, 0, one.sampling_rate_in_hz / 2)
-    sets = (waveforms_of(one), "recording"), (torch.from_numpy(model.reconstruct(one)), "VAE, reconstructed")
-    for line, (wave, text) in zip(axes, sets, strict=True):
-        maps = model.spectrogram.analyse(standardise(wave, 2)[0])[0, :3].numpy()  # ln amplitude (3, F, M)
+    sets = (study.training, "recording"), (study.reconstructed("cvae"), "VAE, reconstructed")
+    for line, (some, text) in zip(axes, sets, strict=True):
+        wave = torch.from_numpy(np.array(some.take([row]).waveforms))
+        maps = transform.analyse(standardise(wave, 2)[0])[0, :3].numpy()  # ln amplitude (3, F, M)
         for ax, picture, name in zip(line, maps, COMPONENTS, strict=True):
-            image = ax.imshow(picture, **look)
+            image = ax.imshow(picture, extent=(0, n / rate, 0, rate / 2), **look)
             ax.set_title(f"{text}, {name}", fontsize=9)
             ax.set(xlabel="time (s)", ylabel="frequency (Hz)")
             ax.label_outer()
@@ -91,7 +91,7 @@ def latents(study):
     drawn, axes = plt.subplots(1, 3, figsize=(11, 3.4))
     edges = np.linspace(-5, 5, 81)
     axes[0].hist(standard, edges, density=True, histtype="step", color=role("timesnet").color, label="latents")
-    axes[0].plot(edges, norm.pdf(edges), "--", color="black", label="normal")
+    axes[0].plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), "--", color="black", label="normal")
     axes[0].set(xlabel="latent, standardised by channel", ylabel="density", ylim=(0, None))
     axes[0].legend(loc="upper right")
     look = {"vmin": -1, "vmax": 1, "cmap": "RdBu_r", "square": True, "xticklabels": 4, "yticklabels": 4}
@@ -136,7 +136,7 @@ def waveforms(study):
     for line, spectra, component, i in zip(axes[:, :-1], axes[:, -1], COMPONENTS, range(3), strict=True):
         for ax, name in zip(line, shown, strict=True):
             some, look = study.some(name), role(name)
-            wave = example(some, station).waveforms[0, i].astype(float)
+            wave = some.waveforms[example_row(some, station), i].astype(float)
             ax.plot(times(some), wave, color=look.color, linewidth=0.5)
             ax.sharey(line[0]) if ax is not line[0] else ax.set_ylabel(f"{component} (cm/s²)")
             frequency = np.fft.rfftfreq(some.n_samples, 1 / some.sampling_rate_in_hz)
