@@ -207,6 +207,12 @@ def _suites(study):
     return found
 
 
+def _legend(drawn, axes):
+    """One legend of all rows' lines, each role once."""
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+
+
 @figure(needs=FELT)
 def structural_demand(study):
     """Elastic spectra and inelastic displacement ratios of each suite: medians, and in grey 16 to 84 % of the
@@ -228,7 +234,8 @@ def structural_demand(study):
                 style.plain_ticks(ax.yaxis, [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
                 ax.set_ylabel(kind.replace("inelastic ratio", "inelastic / elastic displacement"))
         row[0].set_title(given, loc="left")
-    return finish(drawn, study, "what oscillators feel", axes[:, 0], ncols=9)
+    _legend(drawn, axes[:, 0])
+    return finish(drawn, study, "what oscillators feel")
 
 
 @figure(needs=FELT)
@@ -276,5 +283,6 @@ def fragility_curves(study):
         ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
     for ax in axes[-1]:
         ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
+    _legend(drawn, axes[:, 0])
     title = f"frame of {structures.BUILDING.n_storeys} storeys, records scaled; lines: lognormal fit, dots: records"
-    return finish(drawn, study, title, axes[:, 0], ncols=9)
+    return finish(drawn, study, title)

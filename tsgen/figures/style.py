@@ -38,13 +38,11 @@ def styled():
 
 
 def finish(drawn, study, title, legend=None, where="outside lower center", ncols=3):
-    """The figure with its title, which says whether the records are real; legend: the axes whose lines it names."""
+    """The figure with its title, which says whether the records are real, and with the legend of one of its axes."""
     kind = "simulated records" if study.kind == "simulated" else f"recordings: {study.records_folder.name}"
     drawn.suptitle(f"{title} ({kind})", fontsize=10)
     if legend is not None:
-        named = (ax.get_legend_handles_labels() for ax in np.ravel(legend))
-        handles = {label: handle for ax in named for handle, label in zip(*ax, strict=True)}
-        drawn.legend(handles.values(), handles.keys(), loc=where, ncols=ncols)
+        drawn.legend(*legend.get_legend_handles_labels(), loc=where, ncols=ncols)
     return drawn
 
 
