@@ -29,9 +29,9 @@ PLAIN_VS30 = 400.0  # m/s, where none is known
 
 
 def scenarios(study, which):
-    """DataFrame of SCENARIO, one row a record to generate. which: "training" (scenarios of the training records),
-    "unseen" (these at stations that no model has seen), "sweep" (SWEPT, at the first target station). ValueError
-    without any."""
+    """DataFrame of SCENARIO, one row a record to generate. which: "training" (the training records' scenarios),
+    "unseen" (at stations that no model has seen), "sweep" (SWEPT, at the first target station). ValueError where none
+    is known."""
     s = study.settings
     if which == "sweep":
         rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
@@ -105,9 +105,9 @@ def frame(study, which, of="generated"):
 
 
 def sites(study):
-    """Sites around an earthquake: SCENARIO, east_in_km and north_in_km of its epicentre, and the median Fourier
-    amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz"; built once. Each has the Vs30 of
-    the nearest station."""
+    """Sites around an earthquake: SCENARIO, with the nearest station's Vs30, east_in_km and north_in_km of its
+    epicentre, and the median Fourier amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz";
+    built once."""
 
     def make():
         table = study.records.table.drop_duplicates("station")
@@ -157,8 +157,8 @@ def expected(study, sweep, period_in_s):
 
 
 def pairs(study):
-    """{against: (frame of generated records, of the reference)} at the same scenarios: "fresh" first, where simulated,
-    and "held_out"."""
+    """{against: (frame of generated records, of the reference)} at the same scenarios: "fresh", if simulated,
+    "held_out"."""
     simulated = study.kind == "simulated"
     fresh = {"fresh": (frame(study, "training"), study.measures("fresh-single"))} if simulated else {}
     return fresh | {"held_out": (frame(study, "held_out"), study.measures("held_out").dropna(subset=NEEDED))}
@@ -173,10 +173,11 @@ def scenario(study):
     inputs = [study.stage("model", GENERATOR), *(study.stage("measured", which) for which in names)]
 
     def build():
-        rows = []
-        for number, (against, sides) in enumerate(pairs(study).items()):
+        rows, compared = [], list(pairs(study).items())
+        for against, sides in compared:
             rows += _medians(study, GENERATOR, against, *sides) + _trends(study, GENERATOR, against, *sides)
-            rows += _by_station(study, GENERATOR, against, *sides) if number == 0 else []
+        against, sides = compared[0]
+        rows += _by_station(study, GENERATOR, against, *sides)
         if simulated:
             fresh, own = study.measures("fresh-single"), study.measures("training")
             learned = pd.concat([own, study.measures("background")], ignore_index=True)
