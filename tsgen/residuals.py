@@ -34,8 +34,7 @@ class Scaling:
         return cls(stations, coefficients)
 
     def residuals(self, ln_values, table):
-        """ln values (n, m) less their prediction; NaN without magnitude, distance or station term. ValueError for a
-        station that the fit has not met."""
+        """ln values (n, m) less their prediction, NaN where it has none; ValueError for a station not in the fit."""
         if new := sorted(set(table["station"]) - set(self.stations)):
             raise ValueError(f"no station term for {', '.join(new)}; there are {', '.join(self.stations)}")
         terms = self.coefficients[pd.Index(self.stations).get_indexer(table["station"])]
@@ -105,8 +104,7 @@ def interperiod_correlation(residuals, weights=None):
 
 def correlation_difference(a, b, n_draws=200, seed=0):
     """Mean absolute difference over period pairs of the interperiod correlations of Samples a and b (residuals (n, P)),
-    and what two sets of these sizes drawn from one population show (events shuffled, residuals standardised): two
-    Estimates."""
+    and what two sets of these sizes of one law show (events shuffled, residuals standardised): two Estimates."""
     weights = zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
     drawn = [_mean_absolute(*map(interperiod_correlation, (a.values, b.values), pair)) for pair in weights]
     rng = np.random.default_rng(seed)
