@@ -97,9 +97,7 @@ def test_shapes(name):
     assert set(records.table["kind"]) == {"generated"} and records.table["event"].is_unique
 
 
-@pytest.mark.parametrize(
-    "change", [{"faults": ("phase",)}, {"residual": "rayleigh"}, {"carrier": "sine"}, {"n_components": 2}]
-)
+@pytest.mark.parametrize("change", [{"faults": ("phase",)}, {"residual": "rayleigh"}, {"n_components": 2}])
 def test_unknown_options_raise(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         replace(SMALL, **change)
@@ -142,10 +140,9 @@ def test_unknown_window():
         spectrogram.transform(torch.zeros(64), 64, 16, "boxcar")
 
 
-@pytest.mark.parametrize("carrier", ["griffin_lim", "noise"])
-def test_mean_of_log_is_corrected(carrier):
+def test_mean_of_log_is_corrected():
     """A level that is the mean log amplitude of noise gives noise of that strength: without the correction -0.29."""
-    model = cgm.CGMGM(replace(SMALL, carrier=carrier, residual="none"))
+    model = cgm.CGMGM(replace(SMALL, residual="none"))
     level = spectrogram.ln_of_noise(33)[0] + torch.full((40, 3, 33, model.n_frames), np.log(7.0))
     x = model.waves(level, spectrogram.generators((0, i) for i in range(40)))
     assert np.log(x[..., 64:-64].std() / 7) == pytest.approx(0, abs=0.02)

@@ -29,9 +29,8 @@ class Carrier:
         frequency = np.fft.rfftfreq(self.padded, 1 / rate)
         n = int(STEPS_A_DECADE * np.log10(rate / 2 / LOWEST_IN_HZ))
         self.frequency_in_hz = LOWEST_IN_HZ * 10 ** (np.arange(n + 1) / STEPS_A_DECADE)  # of the fine shape
-        self._smoothing = torch.from_numpy(
-            konno_ohmachi(frequency, self.frequency_in_hz, BANDWIDTH).T
-        ).float()  # (f, fine)
+        smoothing = konno_ohmachi(frequency, self.frequency_in_hz, BANDWIDTH)
+        self._smoothing = torch.from_numpy(smoothing.T).float()  # (f, fine)
         place = np.log10(frequency.clip(LOWEST_IN_HZ) / LOWEST_IN_HZ) * STEPS_A_DECADE
         weights = (1 - np.abs(place - np.arange(n + 1)[:, None])).clip(0)  # of the two neighbours, linear in ln f
         self._between = torch.from_numpy(weights / weights.sum(0)).float()  # (fine, f)
@@ -48,10 +47,8 @@ class Carrier:
 
     def waves(self, coarse, fine, generators):
         """Noise (n, c, t) float32 of the shapes ``coarse`` and ``fine``, as the functions of these names give them.
-
         generators: one torch.Generator a record. In turns, until both hold: gains a bin and frame, then one zero-phase
-        filter a component, which has the last word.
-        """
+        filter a component, which has the last word."""
         x = spectrogram.normal(generators, coarse.shape[1], self.n_samples)
         for _ in range(ROUNDS):
             gain = _ratio(coarse, self.coarse(x)).sqrt()
@@ -68,9 +65,7 @@ def _ratio(wanted, found):
 
 def renoised(records, n_per_station, seed=0):
     """Control: recordings of the station drawn with replacement, each through the carrier: its shape, not its wave.
-
-    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source.
-    """
+    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source."""
     carrier, samples = Carrier(records.n_samples, records.sampling_rate_in_hz), []
 
     def carried(own, generator):

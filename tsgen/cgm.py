@@ -210,12 +210,9 @@ class CGMGM(model.StationModel):
                 self.fit_level(records)
 
     def fit_record_law(self, records):
-        """The Gaussian that a record's latent is drawn from: mean linear in c (ridge), a covariance a station.
-
-        It is what the posterior says of the records. The prior network lags behind the posterior that it chases: its
-        means end up to 1.5 standard deviations off, its variances up to five times too large, so that its draws put
-        resonances 10 to 50 % too low; trained on alone, it shrinks the scatter instead (ln 0.16 of planted 0.30).
-        """
+        """The Gaussian that a record's latent is drawn from: mean linear in c (ridge), a covariance a station, both of
+        the posteriors. The prior network lags behind these: its draws put resonances 10 to 50 % too low; trained on
+        alone, it shrinks the scatter (ln 0.16 of planted 0.30)."""
         with evaluation(self):
             encoded = [(c, station, *record) for _, _, c, station, _, record in self._encoded(records)]
         c, station, mean, log_variance = map(torch.cat, zip(*encoded, strict=True))
@@ -236,10 +233,8 @@ class CGMGM(model.StationModel):
             self.record_scale[number] = torch.linalg.cholesky(weight * covariance(own) + (1 - weight) * pooled)
 
     def fit_level(self, records):
-        """Correction of the level of generated records, a station, component and bin: ln of what power is off by.
-
-        Inverting adds where windows smear a steep spectrum (+0.4 at 0 Hz); latents of the prior lower the peaks.
-        """
+        """Correction of the level of generated records, a station, component and bin: half the ln of what power is off
+        by. Inverting adds where windows smear a steep spectrum (+0.4 at 0 Hz); latents of the prior lower the peaks."""
         self.level_correction.zero_()
         changes, stations, power = [], [], spectrogram.ln_band_power
         with evaluation(self):
@@ -307,8 +302,7 @@ class CGMGM(model.StationModel):
             ln_std = spectrogram.ln_of_noise(self.n_bins, device)[1]
             variance = (self.residual_log_std.exp() * self.amplitude_scale).square() - ln_std.square()  # beyond noise
             level = level + variance.clamp_min(0).sqrt() * spectrogram.normal(generators, *level.shape[1:]).to(device)
-        iterations = s.iterations if s.carrier == "griffin_lim" else 0
-        x = spectrogram.shaped_noise(level, generators, s.n_fft, s.hop, s.n_samples, iterations)
+        x = spectrogram.shaped_noise(level, generators, s.n_fft, s.hop, s.n_samples, s.iterations)
         return nn.functional.pad(x, (0, 0, 0, 3 - s.n_components)).cpu().numpy()
 
     def scenarios_of(self, station, n, seed=0):
@@ -321,24 +315,18 @@ class CGMGM(model.StationModel):
         return scenario.table(station, rows, self.settings.conditions)
 
     def sample(self, scenarios, n=1, seed=0):
-        """(waveforms (rows, 3, t) in cm/s², scenarios by row): ``n`` realisations of every scenario, in its order.
-
-        A realisation follows from (seed, number of its scenario, its own number) alone. ValueError for a scenario
-        without magnitude or distance, and for a new station unless its Vs30 is given to a model that knows Vs30.
-        """
+        """``scenario.realised`` of scenarios. ValueError for one without magnitude or distance, and for a new station
+        unless its Vs30 is given to a model that knows Vs30."""
         names, scenarios = self.settings.conditions, scenarios.reset_index(drop=True)
-        scenarios = scenario.completed(scenarios, names, self.stations, self.bank.cpu().numpy())
-        order = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
-        table = scenarios.iloc[[i for _, i, _ in order]].reset_index(drop=True)
-        conditions = torch.from_numpy(scenario.conditions(table, names)).float().to(self.device)
-        station = self.numbers(table["station"]).to(self.device)
-        waveforms = np.empty((len(table), 3, self.settings.n_samples), np.float32)
+
+        def waves(rows, generators):
+            station = self.numbers(rows["station"]).to(self.device)
+            c = self.embed(torch.from_numpy(scenario.conditions(rows, names)).float().to(self.device), station)
+            return self.waves(self.generate_level(c, station, generators), generators)
+
         with evaluation(self):
-            for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // BATCH))):
-                generators = spectrogram.generators(order[i] for i in rows)
-                c = self.embed(conditions[rows], station[rows])
-                waveforms[rows] = self.waves(self.generate_level(c, station[rows], generators), generators)
-        return waveforms, table
+            scenarios = scenario.completed(scenarios, names, self.stations, self.bank.cpu().numpy())
+            return scenario.realised(scenarios, n, seed, waves)
 
 
 def published():

@@ -1,9 +1,9 @@
-"""The claims of the paper and of the study: each names a finding and a region, and one rule judges them all.
+"""The claims of the paper and of the study (claims.csv): each names a finding and a region, and one rule judges them
+all.
 
 A claim holds where the interval of its finding lies in the region, does not hold where all of it lies beyond, and is
-undecided between. Where a claim names findings over trainings, networks or folds, it is judged on their mean with its
-90 % interval (Student). A finding that is not there cannot be tested here. The claims are the rows of claims.csv, which
-knows no number of a result; a bound is a number or a name of BOUNDS.
+undecided between; one that names findings over trainings, networks or folds is judged on their mean with its 90 %
+interval (Student). A bound is a number or a name of BOUNDS.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ NAMING = ["subject", "against", "measure", "statistic", "protocol", "set"]  # a 
 @dataclass(frozen=True)
 class Claim:
     """One sentence, whose it is ("paper" or "study"), the notebook that shows it, and what it rests on. where: (name,
-    value) of its finding's NAMING columns; region: "> bound", "< bound" or "within bound" (of 0);
-    source: "run", or the experiment whose stored findings it reads."""
+    value) of its finding's NAMING columns; region: "> bound", "< bound" or "within bound" (of 0); source: "run", or the
+    experiment whose stored findings it reads."""
 
     text: str
     of: str

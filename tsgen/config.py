@@ -92,17 +92,8 @@ class DownloadSettings:
 
 
 # what makes simulated motion rough, each a function or a factor of the package simulate
-INGREDIENTS = (
-    "stress",
-    "magnitude error",
-    "mechanism",
-    "directivity",
-    "attenuation",
-    "kappa",
-    "scattering",
-    "focusing",
-)
-INGREDIENTS += ("vs30", "layers", "converted", "surface waves")
+INGREDIENTS = ("stress", "magnitude error", "mechanism", "directivity", "attenuation", "kappa", "scattering")
+INGREDIENTS += ("focusing", "vs30", "layers", "converted", "surface waves")
 FEWEST_A_STATION = 5  # simulated background records, where they are cut down
 REGIONS = ("active", "stable")  # by their crust: simulate.region
 
@@ -180,8 +171,7 @@ class CVAESettings(OwnRecipe):
 
 
 CGM_FAULTS = ("window", "std", "prior")
-CGM_OPTIONS = {"residual": ("learned", "none"), "carrier": ("griffin_lim", "noise"), "scaling": ("standard", "min_max")}
-CGM_OPTIONS |= {"n_components": (1, 3)}
+CGM_OPTIONS = {"residual": ("learned", "none"), "scaling": ("standard", "min_max"), "n_components": (1, 3)}
 
 
 @dataclass(frozen=True)
@@ -206,8 +196,8 @@ class CGMSettings(OwnRecipe):
     decoder_hidden: int = 128
     clock: int = 5  # octaves of sines of the frame's time, so that arrivals are sharp; 0 is published
     residual: str = "learned"  # spread of ln amplitude a bin and component; "none" is published (squared error)
-    carrier: str = "griffin_lim"  # "noise", the shaped noise itself, blurs a second time: up to +0.3 ln in PSA at 3 s
-    iterations: int = 32  # of Griffin-Lim, started from the noise's phase; 500 from a random one is published
+    # of Griffin-Lim, started from the noise's phase; 500 from a random one is published. The shaped noise itself (0)
+    iterations: int = 32  # blurs a second time: up to +0.3 ln in PSA at 3 s
     scaling: str = "standard"  # a bin and component; "min_max", one for all, is published
     faults: tuple[str, ...] = ()  # of the public code, to measure each: "window", "std", "prior"
     beta: float = 3.5  # of the frames' divergence: overlapping windows hold each value 3.5 times; published 0.2
@@ -336,18 +326,13 @@ def changed(settings, part, fields):
 
 
 def profile(name):
-    """The settings of profile ``name``, or with at most N background records of "NAME-N"; ValueError for a name that is
-    not in PROFILES."""
+    """Settings of a profile, or with at most N background records of "NAME-N"; ValueError for an unknown name."""
+    if name in PROFILES:
+        return PROFILES[name]
     base, _, n = name.rpartition("-")
-    if base in PROFILES and n.isdecimal() and int(n):
-        return _with_background(PROFILES[base], int(n))
-    if name not in PROFILES:
+    if base not in PROFILES or not n.isdecimal() or int(n) < 1:
         raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
-    return PROFILES[name]
-
-
-def _with_background(profile, n):
-    s = profile.simulation  # simulated: of as many stations as can have FEWEST_A_STATION records
+    s, n = PROFILES[base].simulation, int(n)  # simulated: of as many stations as can have FEWEST_A_STATION records
     each = min(s.n_background_records, max(FEWEST_A_STATION, -(-n // s.n_background_stations)))
     simulation = replace(s, n_background_stations=max(1, n // each), n_background_records=min(each, n))
-    return replace(profile, name=f"{profile.name}-{n}", simulation=simulation, most_background=n)
+    return replace(PROFILES[base], name=f"{base}-{n}", simulation=simulation, most_background=n)

@@ -1,8 +1,7 @@
 """The conditional VAE on amplitude and phase spectrograms: the baseline that TimesNet-Gen is compared with.
 
-A reconstruction: published (METU master's thesis of B. D. Cilgin, 2025; arXiv 2512.04694) are the idea, the two phases
-of training, the station as the only condition and the scores; sizes, weights and sampler are ours (see notebook 04).
-Shapes: B records, T samples, F frequencies, M frames, L latent, S stations; components E, N, Z.
+Published (METU thesis of B. D. Cilgin, 2025; arXiv 2512.04694) are the idea, the phases of training, the station as the
+only condition; sizes, weights and sampler are ours. Shapes: B records, T samples, F frequencies, M frames, L latent.
 """
 
 import math
@@ -22,10 +21,8 @@ LN_VARIANCE_RANGE = (-12.0, 6.0)  # of the posterior: its exponential stays fini
 
 
 class Spectrogram(nn.Module):
-    """Hann STFT of standardised components as ln amplitude and phase, and back; nothing is lost (1e-5).
-
-    White noise has amplitude 1 (root mean square). Phases are against time zero: a steady tone has a steady phase.
-    """
+    """Hann STFT of standardised components as ln amplitude and phase, and back, exact to 1e-5. White noise has
+    amplitude 1 (root mean square). Phases are against time zero: a steady tone has a steady phase."""
 
     def __init__(self, settings):
         super().__init__()
@@ -97,10 +94,8 @@ class SpectrogramCVAE(StationModel):
         return torch.cat([h[:, :3] * LN_SCALE + LN_CENTRE, h[:, 3:]], dim=1)
 
     def loss(self, batch, phase, progress, settings):
-        """Spectrogram error (ln²) + phase_weight × phase error + β × divergence (nats a latent dimension), all means.
-
-        β rises linearly over the first warm_up_share of phase 0. The station counts in phase 1 only.
-        """
+        """Spectrogram error (ln²) + phase_weight × phase error + β × divergence (nats a latent dimension), all means. β
+        rises linearly over the first warm_up_share of phase 0. The station counts in phase 1 only."""
         x, station = batch  # (B, 3, T), (B,)
         maps = self.spectrogram.analyse(x)
         mean, ln_variance = self.encode(maps)
@@ -178,11 +173,8 @@ def phase_error(decoded, maps):
 
 
 def shrunk_covariance(x):
-    """Covariance (L, L) of x (n, L) with off-diagonals shrunk, so that fewer records than dimensions stay regular.
-
-    (1 - λ) S + λ diag(S) with λ = Σ var(s_ij) / Σ s_ij² over i ≠ j, at most 1 (Schäfer and Strimmer 2005, target D):
-    dimensions that a station does not use keep their small variance. Zero for a single record.
-    """
+    """(1 - λ) S + λ diag(S) of x (n, L), λ = Σ var(s_ij) / Σ s_ij² over i ≠ j, at most 1 (Schäfer and Strimmer 2005,
+    target D): regular also of fewer records than dimensions. Zero for a single record."""
     if (n := len(x)) < 2:
         return x.new_zeros(x.shape[1], x.shape[1])
     centred = x - x.mean(0)

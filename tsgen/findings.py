@@ -1,9 +1,8 @@
 """The one table of what is said: a finding is what one set of records shows less what another shows, as a row.
 
-Columns: subject (whose records), against (what they are compared with; "" where a number stands by itself), measure,
-statistic, value, low, high, n and n_against (records behind it); and, where they apply, the KEYS. Everything here is
-in natural logarithms or plain numbers, as the measure says; low and high are the 5 to 95 % of a bootstrap over events
-(all records of an event are drawn together, since they share its source), or of what the row says.
+Columns: subject (whose records), against (what they are compared with, or ""), measure, statistic, value, low, high, n
+and n_against (records behind it); and, where they apply, the KEYS. Natural logarithms or plain numbers, as the measure
+says; low and high are the 5 to 95 % of a bootstrap over events, drawn whole, or of what the row says.
 """
 
 import json
@@ -44,15 +43,13 @@ class Estimate:
 
 
 def interval(drawn, value=None, centred=False):
-    """Estimate of draws (1 + draws,): the first, with 5 to 95 % of the others that could be computed. value: in place
-    of the first, then all draws count. centred: the range is moved so that its median is the value, for statistics that
-    drawing again shifts (a spread narrows, an absolute difference grows). NaN where none could be."""
+    """Estimate of draws (1 + draws,): the first, with 5 to 95 % of the others; value: in its place. centred: the range
+    is moved so that its median is the value, for what drawing again shifts (a spread, an absolute difference)."""
     drawn = np.asarray(drawn, float)
     value, drawn = (drawn[0], drawn[1:]) if value is None else (value, drawn)
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return Estimate(float(value), float("nan"), float("nan"), 0)
-    low, high = np.quantile(drawn, [0.05, 0.95]) + (value - np.median(drawn) if centred else 0.0)
+    drawn, low, high = drawn[np.isfinite(drawn)], np.nan, np.nan
+    if len(drawn):
+        low, high = np.quantile(drawn, [0.05, 0.95]) + (value - np.median(drawn) if centred else 0.0)
     return Estimate(float(value), float(low), float(high), len(drawn))
 
 
@@ -95,11 +92,9 @@ def write(path, run, rows):
 
 def table(rows):
     """DataFrame of COLUMNS from rows (dicts or a DataFrame); text "" and numbers NaN where a row has none."""
-    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    for name in COLUMNS:
-        values = frame[name]
-        frame[name] = values.astype(float) if name in NUMBERS else values.astype(object).where(values.notna(), "")
-    return frame
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
+    words = frame.columns.difference(NUMBERS)
+    return frame.assign(**frame[words].astype(object).where(frame[words].notna(), ""))
 
 
 def select(rows, **columns):
@@ -121,8 +116,7 @@ def one(rows, **columns):
 
 def maybe(rows, **columns):
     """As ``one``; where there is no such finding, one without a value, which ``text`` shows as "–"."""
-    chosen = select(rows, **columns)
-    return one(chosen, **columns) if len(chosen) else table([{}]).iloc[0]
+    return one(rows, **columns) if len(select(rows, **columns)) else table([{}]).iloc[0]
 
 
 def pivot(rows, index, columns, digits=2, bounds=None):
@@ -140,9 +134,8 @@ def pivot(rows, index, columns, digits=2, bounds=None):
 
 
 def verdict(low, high, region):
-    """HOLDS where the interval lies in the region (low, high), FAILS where all of it lies beyond, else UNDECIDED;
-    UNTESTED without an interval."""
-    if low is None or high is None or low != low or high != high:
+    """HOLDS where the interval lies in the region (low, high), FAILS where beyond, else UNDECIDED; UNTESTED if NaN."""
+    if low is None or low != low:
         return UNTESTED
     if region[0] < low and high < region[1]:
         return HOLDS
@@ -191,10 +184,8 @@ class Sample:
 
 
 def event_weights(*samples, n_draws, seed):
-    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is all ones, and the
-    others 0 where a side has fewer than FEWEST_EVENTS: then there is no interval. As many
-    events as there are, drawn with replacement, for each side by itself; sides that hold the same events as the first
-    (records and their reconstructions) are drawn with it, so that the interval is that of pairs."""
+    """How often each record counts in each draw: integers (1 + n_draws, n) for each Sample; row 0 is ones, the others 0
+    where a side has fewer than FEWEST_EVENTS. Sides of the same events as the first are drawn with it, as pairs."""
     rng = np.random.default_rng(seed)
     sides = [np.unique(sample.event.astype(str), return_inverse=True) for sample in samples]
     weights, first = [], None
@@ -239,13 +230,8 @@ STATISTICS = {"median": (drawn_median, False), "spread": (drawn_ln_std, True)}  
 def difference(statistic, a, b, by_station=False, n_draws=1000, seed=0):
     """Median, or ln standard deviation ("spread"), of Sample ``a`` (values (n,)) less that of ``b``: an Estimate, NaN
     without values on either side. by_station: the mean of the differences within each station, however many records."""
-    drawn = draws(statistic, a, b, event_weights(a, b, n_draws=n_draws, seed=seed), by_station)
-    return interval(drawn, centred=STATISTICS[statistic][1])
-
-
-def draws(statistic, a, b, weights, by_station):
-    """The difference of ``difference`` under each row of the weights (1 + draws,); NaN where it has no value."""
-    return _drawn(statistic, a.values, b.values, _parts(a, b, weights, by_station))
+    parts = _parts(a, b, event_weights(a, b, n_draws=n_draws, seed=seed), by_station)
+    return interval(_drawn(statistic, a.values, b.values, parts), centred=STATISTICS[statistic][1])
 
 
 def _parts(a, b, weights, by_station):
@@ -259,7 +245,7 @@ def _parts(a, b, weights, by_station):
 
 
 def _drawn(statistic, a, b, parts):
-    """``draws`` of one column, values a (n,) and b (m,): the mean over the parts that have a value."""
+    """(draws,) ``difference`` of values a (n,) and b (m,): the mean over the parts that have a value."""
     of, each = STATISTICS[statistic][0], []
     for part in parts:
         sides = []
@@ -273,41 +259,34 @@ def _drawn(statistic, a, b, parts):
 
 
 def compare(ours, theirs, ours_table, theirs_table, by_station=True, n_draws=400, seed=0):
-    """Median and spread of each column of ln values (DataFrame) less those of a reference's columns: tidy rows.
-    ours_table and theirs_table: of the Records behind them. A list of dicts: column, statistic ("median", "spread"),
-    estimate, n, n_against (finite values), drawn (1 + n_draws,), whose centred form the interval is of."""
+    """Median and spread of each column of ln values (DataFrame) less those of a reference's: dicts of column,
+    statistic, estimate, n, n_against, drawn (1 + n_draws,). ours_table and theirs_table: of the Records behind them."""
     a, b = Sample.of(ours, ours_table), Sample.of(theirs[ours.columns], theirs_table)
-    weights = event_weights(a, b, n_draws=n_draws, seed=seed)
-    parts, rows = _parts(a, b, weights, by_station), []
-    for i, column in enumerate(ours.columns):
-        sides = [side.values[:, i] for side in (a, b)]
-        sizes = {name: int(np.isfinite(side).sum()) for name, side in zip(("n", "n_against"), sides, strict=True)}
+    parts, rows = _parts(a, b, event_weights(a, b, n_draws=n_draws, seed=seed), by_station), []
+    for column, *sides in zip(ours.columns, a.values.T, b.values.T, strict=True):
+        n, n_against = (int(np.isfinite(side).sum()) for side in sides)
         for statistic, (_, centred) in STATISTICS.items():
             drawn = _drawn(statistic, *sides, parts)
-            estimate = interval(drawn, centred=centred)
-            rows.append({"column": column, "statistic": statistic, "estimate": estimate, "drawn": drawn} | sizes)
+            row = {"column": column, "statistic": statistic, "estimate": interval(drawn, centred=centred)}
+            rows.append(row | {"n": n, "n_against": n_against, "drawn": drawn})
     return rows
 
 
 def farthest(compared, columns, statistic):
     """The largest absolute difference over columns of ``compare``: an Estimate of one pooled finding. The largest of
     many differences is far from 0 without any bias, so its bound comes from truth against truth."""
-    rows = [row for row in compared if row["column"] in columns and row["statistic"] == statistic]
-    rows = [row for row in rows if np.isfinite(row["estimate"].value)]
-    if not rows:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    drawn = np.array([row["drawn"] - row["drawn"][0] + row["estimate"].value for row in rows])
-    return interval(np.abs(drawn).max(axis=0), centred=True)
+    rows = [row["drawn"] for row in compared if row["column"] in columns and row["statistic"] == statistic]
+    drawn = np.array([drawn for drawn in rows if np.isfinite(drawn[0])])
+    return interval(np.abs(drawn).max(axis=0) if len(drawn) else [np.nan], centred=True)
 
 
 def beyond_truth(compared, columns, statistic, truth, truth_table, bound, n_draws=400, seed=0):
     """``farthest`` less what may pass (``beyond``); truth: DataFrame of ln values, of the Records of truth_table. Pairs
     of samples of the sizes compared are both drawn from truth, by event."""
-    sample = Sample.of(truth[list(columns)], truth_table)
+    sample, rng = Sample.of(truth[list(columns)], truth_table), np.random.default_rng(seed)
     names, code = np.unique(sample.event.astype(str), return_inverse=True)
-    rng, even = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
     share = max(row["n"] for row in compared) / len(code)
-    sizes = max(1, round(share * len(names))), len(names)
+    sizes, even = (max(1, round(share * len(names))), len(names)), np.full(len(names), 1 / len(names))
     weights = [rng.multinomial(size, even, size=n_draws)[:, code] for size in sizes]
     parts, largest = _parts(sample, sample, weights, by_station=True), np.zeros(n_draws)
     for values in sample.values.T:
@@ -323,10 +302,9 @@ def beyond(pooled, largest, bound):
 
 def tell(subject, against, compared, keys, **more):
     """Findings of what ``compare`` (or ``residuals.trends``) found; keys(column) gives the measure and its period."""
-    rows = []
-    for row in compared:
-        of = {"n": row["n"], "n_against": row["n_against"]} | keys(row["column"]) | more
-        rows.append(finding(subject, against, statistic=row["statistic"], estimate=row["estimate"], **of))
+    told = ({name: row[name] for name in ("statistic", "estimate", "n", "n_against")} for row in compared)
+    of = (keys(row["column"]) | more for row in compared)
+    rows = [finding(subject, against, **row | each) for row, each in zip(told, of, strict=True)]
     return [row for row in rows if "value" in row]
 
 

@@ -12,19 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsgen import (
-    config,
-    dataset,
-    features,
-    findings,
-    formats,
-    generate,
-    hvsr,
-    measures,
-    residuals,
-    store,
-    timesnet,
-)
+from tsgen import config, dataset, features, findings, formats, generate, hvsr, measures, residuals, store, timesnet
 from tsgen.distance import Whitening
 from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
@@ -41,12 +29,12 @@ SCALED = (*LED, *measures.SPECTRAL, *features.FEATURES["duration"], *features.WA
 NULLS = (distances.DISTANCE, distances.ONE_LAW)
 APART, SAME = "told apart", "not told apart"
 GENERATED, RECORDED = NAMES = "generated", "recordings"
-WORDS = {
-    "site": "ln HVSR, 1 to 20 Hz",
-    "spectra": "ln PSA, 0.05 to 3 s",
-    "duration": "ln D5-75, D5-95, Arias intensity",
-    "wave": "coherence, vertical over horizontal, arrival of energy",
-}
+WORDS = (
+    "Site: ln HVSR, 1 to 20 Hz. Spectra: ln PSA, 0.05 to 3 s. Duration: ln D5-75, D5-95, Arias intensity. Wave: "
+    "coherence, vertical over horizontal, arrival of energy. 0 is one law; the unit is the scatter within a station. "
+    "The verdict rests on permutations of which record is whose: one in twenty is told apart by chance. The interval, "
+    "of events drawn again, is wider."
+)
 
 
 class CannotJudge(ValueError):
@@ -58,24 +46,24 @@ def read(folder, profile, unit=None):
     how = {"quality": profile.quality, "window": profile.window}
     some, files = formats.read_folder(folder, profile.sampling_rate_in_hz, profile.duration_in_s, unit, **how)
     refused = files[files["outcome"] == "refused"]
-    first = [f"{file}: {why}" for file, _, why in refused.to_numpy()[:1]]
-    told = [f"{len(refused)} files below {folder.name} are refused, the first of them {each}." for each in first]
-    return some, told
+    told = f"{len(refused)} files below {folder.name} are refused, the first of them"
+    return some, [f"{told} {file}: {why}." for file, _, why in refused.to_numpy()[:1]]
 
 
 def of_bank(bank, checkpoint, profile):
     """Records that TimesNet-Gen's authors' latent bank and weights give: mixes of five, n_generated a station."""
-    model, rate = timesnet.load_released(checkpoint), profile.sampling_rate_in_hz
+    model = timesnet.load_released(checkpoint)
     if (n := model.settings.n_samples) != profile.n_samples:
         words = f"{checkpoint} makes records of {n} samples, profile {profile.name} has {profile.n_samples}"
         raise CannotJudge(f"{words}: the authors' go with --profile paper")
-    return generate.mix_bank(model, timesnet.ReleasedBank(bank), rate, profile.n_generated)
+    bank = timesnet.ReleasedBank(bank)
+    return generate.mix_bank(model, bank, profile.sampling_rate_in_hz, profile.n_generated)
 
 
 def matched(generated, recorded, wanted=()):
     """(generated records with the recordings' station names, recordings of these, notes): by NETWORK.CODE, or by a bare
     CODE that is unique. wanted: stations to judge, default all. CannotJudge where none of them is on both sides."""
-    known, notes = recorded.stations, []
+    known = recorded.stations
 
     def same(name):
         full = [each for each in known if each.upper() == name.upper()]
@@ -91,13 +79,11 @@ def matched(generated, recorded, wanted=()):
     if not names:
         told = f"no station of the generated records ({listed(generated.stations)}) has recordings"
         raise CannotJudge(f"{told} ({listed(known)}): name stations alike, as NETWORK.CODE")
-    unmatched = [name for name in generated.stations if len(same(name)) != 1]
-    if unmatched:
-        notes.append(f"Without recordings of the same name, and left out: {listed(unmatched)}.")
-    if idle := sorted(kept - set(names.values())):
-        notes.append(f"Recorded, but with no generated records to judge: {listed(idle)}.")
+    left = {"Without recordings of the same name, and left out": [n for n in generated.stations if len(same(n)) != 1]}
+    left["Recorded, but with no generated records to judge"] = sorted(kept - set(names.values()))
     generated = generated.select(station=list(names))
     generated = generated.with_columns(station=generated.table["station"].map(names).to_numpy())
+    notes = [f"{words}: {listed(those)}." for words, those in left.items() if those]
     return generated, recorded.select(station=sorted(set(names.values()))), notes
 
 
@@ -141,11 +127,9 @@ def features_of(some, profile):
 
 def compared(name, x, y, given):
     """Findings on frames of ``features_of``, ``name`` against recordings: energy distance by measure, over the stations
-    and by station, with what one law gives; medians and spreads of LED.
-
-    The unit, and with ``given`` the scaling by magnitude and distance, come from both sides together, blind to which is
-    which: from the few dozen recordings that are compared they would fit these better than others of the same law, and
-    a true law would be told apart in up to half of all cases."""
+    and by station, with what one law gives; medians and spreads of LED. The unit and the scaling by magnitude and
+    distance (``given``) come from both sides, blind to which is which: from the recordings alone, a few dozen, they
+    would fit these best, and a true law would be told apart in up to half of all cases."""
     stations, rows, protocol = sorted(y["station"].unique()), [], "scenario" if given else "station"
     if given:
         scaled = list(dict.fromkeys(SCALED))
@@ -200,15 +184,15 @@ def judge(generated, recorded, profile, wanted=()):
     notes += told + few
     x, y = (features_of(side, profile) for side in (generated, recorded))
     rows = compared(GENERATED, x, y, given)
-    largest = copying.largest_correlation(generated, recorded)["largest_correlation"]
-    share = f"share above {COPY:g}", float((largest > COPY).mean()), len(x)
+    copied = copying.largest_correlation(generated, recorded)["largest_correlation"] > COPY
+    share = f"share above {COPY:g}", float(copied.mean()), len(x)
     rows.append(finding(GENERATED, RECORDED, "largest_correlation", *share))
     events = y.groupby("station")["event"].nunique()
     several = y[y["station"].isin(events.index[events >= 2 * FEWEST])]
     if len(several):
         first = several["event"].map(dataset.folds(several["event"], several["station"], n_folds=2)) == 0
         rows += compared(RECORDED, *(several[part].reset_index(drop=True) for part in (first, ~first)), given)
-    return rows, notes + _limits(rows, int((largest > COPY).sum()), len(x), events)
+    return rows, notes + _limits(rows, copied.sum(), len(x), events)
 
 
 def _limits(rows, n_copies, n, events):
@@ -219,9 +203,9 @@ def _limits(rows, n_copies, n, events):
     if n_copies:
         told = f"{n_copies} of {n} generated records are copies of these recordings (correlation above {COPY:g})"
         notes.append(f"{told}: such pass every distance and are nothing new.")
-    for measure in features.FEATURES:
-        if not len(findings.select(rows, measure=measure, statistic=distances.DISTANCE, subject=GENERATED)):
-            notes.append(f"{measure.capitalize()} is left out: usable bands, or missing verticals, do not show it.")
+    shown = set(findings.select(rows, statistic=distances.DISTANCE, subject=GENERATED)["measure"])
+    absent = [name.capitalize() for name in features.FEATURES if name not in shown]
+    notes += [f"{name} is left out: usable bands, or missing verticals, do not show it." for name in absent]
     if few := list(events.index[events < 2 * FEWEST]):
         notes.append(f"Recordings half against half need {2 * FEWEST} earthquakes a station; fewer: {listed(few)}.")
     return notes
@@ -263,11 +247,8 @@ def off(rows):
 def write(folder, run, rows, notes):
     """Write judged.json and index.html, a page that needs no other file, into ``folder``; returns the page's path."""
     findings.write(folder / "judged.json", run | {"notes": notes}, rows)
-    words = " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items())
-    words += " 0 is one law; the unit is the scatter within a station. The verdict rests on permutations of which"
-    words += " record is whose: one in twenty is told apart by chance. The interval, of events drawn again, is wider."
     less = "Generated less recorded, natural logarithms (0.1 is 10 %), mean over stations."
-    tables = [("Distances", words, table(rows)), ("What is off", less, off(rows))]
+    tables = [("Distances", WORDS, table(rows)), ("What is off", less, off(rows))]
     tables = [(title, words, frame.to_html(**report.HTML)) for title, words, frame in tables]
     facts = report.facts(run) | {"Compared given": run["given"]}
     content = {"facts": facts, "notes": notes, "lead": conclusion(table(rows)), "tables": tables}
@@ -319,7 +300,7 @@ def main(arguments=None):
     page = write(asked.out, run, rows, notes)
     for frame in (table(rows), off(rows)):
         print(frame.to_string(index=False) + "\n")
-    print("\n".join([f"Compared given {run['given']}.", *notes, conclusion(table(rows)), str(page)]))
+    print(f"Compared given {run['given']}.", *notes, conclusion(table(rows)), page, sep="\n")
     return 0
 
 

@@ -1,8 +1,5 @@
-"""How alike the f0 distributions of stations are: Jensen-Shannon similarity, station matrices, the
-station-specificity score, and what the score is worth: halves of the recordings, chance, draws for its interval.
-
-f0 values come as {station: f0 array in Hz}, or, to be drawn again by event, as findings.Sample.
-"""
+"""How alike the f0 distributions of stations are: Jensen-Shannon similarity, station matrices, the station-specificity
+score, and what it is worth. f0 comes as {station: f0 array in Hz}, or, to be drawn by event, as findings.Sample."""
 
 import numpy as np
 import pandas as pd
@@ -40,11 +37,9 @@ def js_similarity(p, q, settings=DEFAULT):
 
 
 def station_matrix(groups, rows=None, columns=None, settings=DEFAULT):
-    """Similarity of f0 distributions, as a DataFrame whose row and column MultiIndex is (station, source).
-
-    groups {source: {station: f0 array}}. rows and columns name one source or list several (default: all), interleaved
-    within each station; rows="real", columns="generated" gives S x S. Stations keep the order of the first source.
-    ValueError for an unknown source, or one whose stations differ."""
+    """Similarity of f0 distributions of groups {source: {station: f0 array}}: a DataFrame whose row and column
+    MultiIndex is (station, source), interleaved. rows and columns name one source or several (default: all). ValueError
+    for an unknown source, or one whose stations differ."""
     stations = list(next(iter(groups.values())))
     for source, values in groups.items():
         if set(values) != set(stations):
@@ -115,7 +110,6 @@ def drawn_scores(real, generated, weights, stations, settings=DEFAULT):
 
 def energy_distance(x, y, x_weights=None, y_weights=None):
     """Energy distance 2 E|x−y| − E|x−x'| − E|y−y'| of rows x (n, d) and y (m, d) that count weights (n,), (m,) times.
-
     Unbiased: pairs of a row with itself are left out, so one law has expectation 0 (Székely and Rizzo 2013)."""
     both = np.concatenate([np.asarray(side, float) for side in (x, y)])
     weights = np.zeros((2, 1, len(both)))

@@ -47,11 +47,9 @@ def gathered(parts):
 
 
 class StationModel(nn.Module):
-    """Base of the models: their settings, and the target stations, whose order gives them numbers.
-
-    ``trainer.fit`` needs training_arrays(records) -> tensors, one row a record; loss(batch of those, phase, progress in
-    it, training settings) -> scalar; end_of_phase(phase, records, training settings).
-    """
+    """Base of the models: their settings, and the target stations, whose order gives them numbers. ``trainer.fit``
+    needs training_arrays(records) -> tensors, one row a record; loss(batch of those, phase, progress in it, training
+    settings) -> scalar; end_of_phase(phase, records, training settings)."""
 
     def __init__(self, settings):
         super().__init__()
@@ -74,8 +72,7 @@ class StationModel(nn.Module):
         return torch.tensor([order.get(station, -1) for station in names], dtype=torch.long)
 
     def told(self, stations):
-        """This model, weights and all, with other ``stations``: a name counts as the one whose place it takes, a
-        missing one as none."""
+        """This model, weights and all, with other ``stations``: a name counts as the one whose place it takes."""
         other = copy(self)
         other.stations = tuple(stations)
         return other
@@ -103,11 +100,8 @@ def kl(mean, log_variance, prior_mean=ZERO, prior_log_variance=ZERO):
 
 
 class RecordPrior(nn.Module):
-    """Gaussian of the record's latent (u numbers) under a condition c: mean + mixing · independent draws.
-
-    network: c to mean and log variance, 2 u values. Mixing is unit lower triangular and depends on c, as the variances
-    do: what varies from record to record differs between stations.
-    """
+    """Gaussian of the record's latent (u numbers) under a condition c: mean + mixing · independent draws. network: c to
+    mean and log variance. Mixing (unit lower triangular) follows c: what varies differs by station."""
 
     def __init__(self, network, condition, size):
         super().__init__()

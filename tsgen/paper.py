@@ -60,8 +60,8 @@ def equality():
 
 
 def rates(settings):
-    """Findings on a training step at the recipe's batch (without a GPU: ON_CPU): seconds, as a ratio to the
-    plain implementation's (which lives with the tests), and as a share of the matrix rate measured beside it."""
+    """Findings on a training step at the recipe's batch (without a GPU: ON_CPU): seconds, as a ratio to the plain
+    implementation's (which lives with the tests), and as a share of the matrix rate measured beside it."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     bench = importlib.import_module("bench_timesnet")
     batch, n_rounds = (settings.training.batch_size, 5) if torch.cuda.is_available() else ON_CPU

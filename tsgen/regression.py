@@ -18,9 +18,7 @@ BATCH = 64  # records at once
 
 class ScenarioLaw:
     """Values (n, p) = station term + terms in M, ln R, M², (ln R)², M ln R and R + principal components of the rest.
-
-    table: station and, where known, magnitude and distance_in_km; what is unknown counts as the mean of the others.
-    """
+    table: station and, where known, magnitude and distance_in_km; what is unknown counts as the mean of the others."""
 
     def __init__(self, values, table, n_components):
         self.stations = np.unique(table["station"])
@@ -53,10 +51,8 @@ class ScenarioLaw:
 
 class LawControl:
     """A ``ScenarioLaw`` of numbers that a subclass reads off records (``read``) and turns into waves (``waves``).
-
-    settings: sampling_rate_in_hz, n_samples, n_fft, hop and iterations, as config.CGMSettings has them. Fitted to the
-    targets' training records and the background; by station alone where no training record has magnitude and distance.
-    """
+    settings: as config.CGMSettings. Fitted to the targets' training records and the background; by station alone where
+    no training record has magnitude and distance."""
 
     n_components = 8  # 16 draw noise as well: at quick the station score falls from 0.89 to 0.84
 
@@ -77,21 +73,15 @@ class LawControl:
         return own.iloc[np.random.default_rng([seed, self.stations.index(station)]).integers(len(own), size=n)]
 
     def sample(self, scenarios, n=1, seed=0):
-        """(waveforms (rows, 3, t) in cm/s², scenarios by row): ``n`` realisations of every scenario, in its order.
+        """``scenario.realised`` of scenarios. ValueError for a station that is no target, and for a scenario without
+        magnitude or distance where the training records have them."""
 
-        A realisation follows from (seed, number of its scenario, its own number) alone. ValueError for a station that
-        is no target, and for a scenario without magnitude or distance where the training records have them.
-        """
-        order = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
-        scenarios = scenario.completed(scenarios, self.conditions, self.stations, None)
-        table = scenarios.iloc[[i for _, i, _ in order]].reset_index(drop=True)
-        waveforms = np.empty((len(table), 3, self.settings.n_samples), np.float32)
-        for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // BATCH))):
-            generators = spectrogram.generators(order[i] for i in rows)
+        def waves(rows, generators):
             normal = spectrogram.normal(generators, len(self.law.components)).numpy()
-            drawn = self.law.draw(table.iloc[rows], normal)
-            waveforms[rows] = self.waves(drawn, table["station"].iloc[rows], generators)
-        return waveforms, table
+            return self.waves(self.law.draw(rows, normal), rows["station"], generators)
+
+        scenarios = scenario.completed(scenarios, self.conditions, self.stations, None)
+        return scenario.realised(scenarios, n, seed, waves)
 
 
 class SpectrogramRegression(LawControl):

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tsgen.findings import Sample, event_weights, interval
-
-PREDICTORS = ("magnitude", "ln_distance")  # of ln intensity, beside the station
+from tsgen.scenario import NEEDED, conditions
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,10 @@ class Scaling:
 
     @classmethod
     def fit(cls, ln_values, table):
-        """From ln values (n, m) and a table with magnitude and distance_in_km; a record without them is left out. R is
-        the distance the table gives, in km. ValueError where no record is left for a column."""
-        stations = tuple(sorted(set(table["station"])))
-        code, slopes = _predictors(table, stations)
+        """From ln values (n, m) and a table with magnitude and distance_in_km; a record without them is left out.
+        ValueError where no record is left for a column."""
+        stations, slopes = tuple(sorted(set(table["station"]))), conditions(table, NEEDED)
+        code = pd.Index(stations).get_indexer(table["station"])
         design = np.column_stack([code[:, None] == np.arange(len(stations)), slopes])
         ln_values = np.asarray(ln_values, float)
         coefficients = np.empty((design.shape[1], ln_values.shape[1]))
@@ -35,12 +34,11 @@ class Scaling:
         return cls(stations, coefficients)
 
     def residuals(self, ln_values, table):
-        """ln values (n, m) less their prediction; NaN without magnitude, distance or station term. ValueError for a
-        station that the fit has not met."""
+        """ln values (n, m) less their prediction, NaN where it has none; ValueError for a station not in the fit."""
         if new := sorted(set(table["station"]) - set(self.stations)):
             raise ValueError(f"no station term for {', '.join(new)}; there are {', '.join(self.stations)}")
-        code, slopes = _predictors(table, self.stations)
-        return np.asarray(ln_values, float) - self.coefficients[code] - slopes @ self.coefficients[-2:]
+        terms = self.coefficients[pd.Index(self.stations).get_indexer(table["station"])]
+        return np.asarray(ln_values, float) - terms - conditions(table, NEEDED) @ self.coefficients[-2:]
 
 
 def given_scenario(names, scaling_from, *frames):
@@ -51,7 +49,7 @@ def given_scenario(names, scaling_from, *frames):
         return [frame[names] for frame in frames]
     rest = [frame[~frame["station"].isin(scaling_from["station"])] for frame in frames]
     whole = pd.concat([scaling_from, *(each for each in rest if len(each))], ignore_index=True)
-    usable = whole[np.isfinite(_predictors(whole, tuple(whole["station"].unique()))[1]).all(axis=1)]
+    usable = whole[np.isfinite(conditions(whole, NEEDED)).all(axis=1)]
     shown = [name for name in names if np.isfinite(usable[name]).any()]
     scaling = Scaling.fit(whole[shown], whole)
     left = [pd.DataFrame(scaling.residuals(frame[shown], frame), frame.index, shown) for frame in frames]
@@ -65,9 +63,8 @@ def known_scenarios(*frames):
 
 
 def trends(names, ours, theirs, n_draws=400, seed=0):
-    """Slope of ln(ours / theirs) per magnitude unit and per unit of ln distance: rows as of ``findings.compare``. Each
-    frame's ln values are fitted by station terms, magnitude and ln distance; bootstrap over events; statistics
-    "slope_magnitude" and "slope_ln_distance". A measure with ten values or fewer on a side is left out."""
+    """Slopes of ln(ours / theirs) per magnitude unit and per unit of ln distance, beside station terms: rows as of
+    ``findings.compare``. Measures with ten values or fewer on a side are left out."""
     rows = []
     for name in names:
         sides = [side[np.isfinite(side[name].to_numpy(float))] for side in (ours, theirs)]
@@ -76,7 +73,7 @@ def trends(names, ours, theirs, n_draws=400, seed=0):
         samples = [Sample.of(side[name], side) for side in sides]
         weights = event_weights(*samples, n_draws=n_draws, seed=seed)
         first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
-        for i, part in enumerate(PREDICTORS):
+        for i, part in enumerate(NEEDED):
             row = {"column": name, "statistic": f"slope_{part}", "estimate": interval(first[:, i] - second[:, i])}
             rows.append(row | {"n": len(sides[0]), "n_against": len(sides[1])})
     return rows
@@ -106,11 +103,8 @@ def interperiod_correlation(residuals, weights=None):
 
 
 def correlation_difference(a, b, n_draws=200, seed=0):
-    """Mean absolute difference over period pairs of the interperiod correlations of Samples a and b (residuals (n, P)).
-
-    Returns two Estimates: the difference, its interval moved so that its median is the value (resampling adds its own
-    noise to an absolute difference), and what two sets of these sizes drawn from one population show (events of both
-    shuffled, each set's residuals first brought to mean 0 and variance 1): a difference within it is no difference."""
+    """Mean absolute difference over period pairs of the interperiod correlations of Samples a and b (residuals (n, P)),
+    and what two sets of these sizes of one law show (events shuffled, residuals standardised): two Estimates."""
     weights = zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
     drawn = [_mean_absolute(*map(interperiod_correlation, (a.values, b.values), pair)) for pair in weights]
     rng = np.random.default_rng(seed)
@@ -139,10 +133,3 @@ def _mean_absolute(first, second):
     pairs = np.abs((first - second)[np.triu_indices(len(first), 1)])
     pairs = pairs[np.isfinite(pairs)]
     return pairs.mean() if len(pairs) else np.nan
-
-
-def _predictors(table, stations):
-    """Place (n,) of each row's station, and magnitude and ln distance (n, 2); NaN where missing or not positive."""
-    code = np.array([stations.index(name) for name in table["station"]], int)
-    magnitude, distance = (table[name].to_numpy(float) for name in ("magnitude", "distance_in_km"))
-    return code, np.column_stack([magnitude, np.log(np.where(distance > 0, distance, np.nan))])

@@ -6,6 +6,9 @@ A row: station, magnitude, distance_in_km and, where known, depth_in_km, vs30_in
 import numpy as np
 import pandas as pd
 
+from tsgen import spectrogram
+
+BATCH = 64  # records at once
 NEEDED = ("magnitude", "ln_distance")
 COLUMN_OF = {"ln_distance": "distance_in_km", "ln_vs30": "vs30_in_m_per_s"}  # other conditions are columns themselves
 
@@ -29,10 +32,8 @@ def table(station, rows, names):
 
 
 def completed(scenarios, names, stations, bank):
-    """The scenarios with the Vs30 of known stations, for a model with the conditions ``names``.
-
-    bank (n, 1 + len(names)): its training records' station number and conditions. ValueError as of ``CGMGM.sample``.
-    """
+    """The scenarios with the Vs30 of known stations, for a model with the conditions ``names``. bank (n, 1 +
+    len(names)): its training records' station number and conditions. ValueError as of ``CGMGM.sample``."""
     needed = [COLUMN_OF.get(name, name) for name in names if name in NEEDED]
     if missing := [name for name in ("station", *needed) if name not in scenarios]:
         raise ValueError(f"scenarios lack the columns {', '.join(missing)}")
@@ -51,3 +52,13 @@ def completed(scenarios, names, stations, bank):
         advice = f"give vs30_in_m_per_s to a model whose conditions have ln_vs30, or use {', '.join(stations)}"
         raise ValueError(f"the model was not trained on {new}: {advice}")
     return scenarios
+
+
+def realised(scenarios, n, seed, make):
+    """(waveforms (rows, 3, t) float32 in cm/s², scenarios by row): ``n`` realisations of every scenario, in its order,
+    by make(rows, a generator each): each follows from (seed, number of its scenario, its own number)."""
+    names = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
+    rows = scenarios.iloc[[i for _, i, _ in names]].reset_index(drop=True)
+    parts = np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // BATCH)))
+    waves = [make(rows.iloc[part], spectrogram.generators(names[i] for i in part)) for part in parts]
+    return np.concatenate(waves).astype(np.float32), rows

@@ -8,7 +8,9 @@ by the record that brings mean and spread nearest, until none does. Left in --ou
 records, unscaled, with their scale in the table.
 """
 
+import importlib
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,29 +45,21 @@ class Target:
     def std(self):
         return np.sqrt(np.diag(self.covariance))
 
-    def given(self, period_in_s, ln_value=None, epsilon=None):
-        """The Target conditional on ``ln_value`` at one of its periods, or on ``epsilon`` standard deviations above the
-        mean there (Baker 2011, J. Struct. Eng. 137, 322). ValueError for a period that is none of them."""
-        at = np.flatnonzero(np.isclose(self.periods_in_s, period_in_s))
-        if not len(at):
-            known = ", ".join(f"{period:.3g}" for period in self.periods_in_s)
-            raise ValueError(f"{period_in_s:g} s is none of the target's periods: {known}")
-        k, c = at[0], self.covariance
-        off = epsilon * self.std[k] if ln_value is None else ln_value - self.mean[k]
-        slope = c[:, k] / c[k, k]
-        return Target(self.periods_in_s, self.mean + slope * off, c - np.outer(slope, c[k]))
+    def given(self, k, epsilon):
+        """The Target conditional on ``epsilon`` standard deviations at period number k (Baker 2011, J. Struct. Eng.
+        137, 322)."""
+        slope = self.covariance[:, k] / self.covariance[k, k]
+        mean = self.mean + slope * (epsilon * self.std[k])
+        return Target(self.periods_in_s, mean, self.covariance - np.outer(slope, self.covariance[k]))
 
 
 def correlation(periods_in_s):
-    """(p, p) correlation of ln PSA at periods of 0.01 to 10 s given magnitude, distance and site: the formula of Baker
-    and Jayaram (2008, Earthquake Spectra 24, 299, eq. 2)."""
-    low, high = np.minimum.outer(periods_in_s, periods_in_s), np.maximum.outer(periods_in_s, periods_in_s)
-    first = 1 - np.cos(np.pi / 2 - 0.366 * np.log(high / np.maximum(low, 0.109)))
-    second = 1 - 0.105 * (1 - 1 / (1 + np.exp(100 * high - 5))) * (high - low) / (high - 0.0099)
-    third = np.where(high < 0.109, second, first)
-    fourth = first + 0.5 * (np.sqrt(third) - third) * (1 + np.cos(np.pi * low / 0.109))
-    found = np.where(high < 0.2, np.minimum(second, fourth), fourth)
-    return np.where(high < 0.109, second, np.where(low > 0.109, first, found))
+    """(p, p) correlation of ln PSA at periods of 0.01 to 10 s given magnitude, distance and site (Baker and Jayaram
+    2008, Earthquake Spectra 24, 299, eq. 2), by pygmm."""
+    with warnings.catch_warnings():  # pygmm 0.8.0 leaves the files of its coefficients open
+        warnings.simplefilter("ignore", ResourceWarning)
+        correlations = importlib.import_module("pygmm.baker_jayaram_2008").calc_correls
+    return np.array([correlations(periods_in_s, each) for each in periods_in_s])
 
 
 def of_model(magnitude, distance_in_km, vs30_in_m_per_s, periods_in_s=PERIODS_IN_S, model="BSSA14", depth_in_km=8.0):
@@ -77,8 +71,7 @@ def of_model(magnitude, distance_in_km, vs30_in_m_per_s, periods_in_s=PERIODS_IN
 
 
 def of_file(path):
-    """Target of a CSV with the columns period_in_s, ln_mean (of PSA in cm/s²) and ln_std; correlated as ``correlation``
-    says. CannotSelect for another file."""
+    """Target of a CSV with the columns period_in_s, ln_mean (of PSA in cm/s²) and ln_std. CannotSelect for another."""
     try:
         table = pd.read_csv(path)[["period_in_s", "ln_mean", "ln_std"]].astype(float).sort_values("period_in_s")
     except (KeyError, ValueError) as error:
@@ -90,24 +83,20 @@ def of_file(path):
 
 
 def choose(ln_spectra, target, n, highest_scale=4.0, conditional=None, seed=0):
-    """(rows (n,), scales (n,)): records of ln_spectra (N, p) and what to multiply them by, so that the mean and the
-    standard deviation of their spectra are the target's; no record twice.
-
-    Scales lie between 1 / highest_scale and highest_scale; conditional: the number of the period at which every scaled
-    record has the target's mean, which leaves each record one scale. CannotSelect where fewer than n can be scaled so.
-    """
-    limit = np.log(highest_scale)
+    """(rows (n,), scales (n,)): records of ln_spectra (N, p), none twice, and what to multiply them by, so that the
+    mean and the standard deviation of their spectra are the target's. Scales lie between 1 / highest_scale and
+    highest_scale; conditional: the number of the period at which every scaled record has the target's mean, which
+    leaves each record one scale. CannotSelect where fewer than n can be scaled so."""
+    limit, n_records = np.log(highest_scale), len(ln_spectra)
     if conditional is None:
         steps = np.linspace(-limit, limit, SCALES) if limit > 0 else np.zeros(1)
-        row, scale = (part.ravel() for part in np.meshgrid(np.arange(len(ln_spectra)), steps, indexing="ij"))
+        row, scale = np.repeat(np.arange(n_records), len(steps)), np.tile(steps, n_records)
     else:
-        scale = target.mean[conditional] - ln_spectra[:, conditional]
-        row = np.flatnonzero(np.abs(scale) <= limit + 1e-12)
-        scale = scale[row]
-    known = np.isfinite(ln_spectra[row]).all(axis=1)
-    row, scale = row[known], scale[known]
+        row, scale = np.arange(n_records), target.mean[conditional] - ln_spectra[:, conditional]
+    usable = np.isfinite(ln_spectra[row]).all(axis=1) & (np.abs(scale) <= limit + 1e-12)
+    row, scale = row[usable], scale[usable]
     if len(set(row)) < n:
-        told = f"{len(set(row))} of {len(ln_spectra)} records can be scaled to the target within a factor of"
+        told = f"{len(set(row))} of {n_records} records can be scaled to the target within a factor of"
         raise CannotSelect(f"{told} {highest_scale:g}; {n} are asked for: widen --scale, or give more records")
     spectra = ln_spectra[row] + scale[:, None]  # (candidates, p)
     wanted = np.random.default_rng(seed).multivariate_normal(target.mean, target.covariance, n, method="eigh")
@@ -130,13 +119,10 @@ def choose(ln_spectra, target, n, highest_scale=4.0, conditional=None, seed=0):
 
 
 def misfits(rest, added, target):
-    """(candidates,) squared errors of mean and standard deviation over periods of ``rest`` (n - 1, p) with each of
-    ``added`` (candidates, p)."""
+    """(candidates,) squared errors of mean and spread over periods of ``rest`` (n - 1, p) with each of ``added``."""
     n = len(rest) + 1
-    total, square = rest.sum(axis=0) + added, (rest**2).sum(axis=0) + added**2
-    mean = total / n
-    variance = (square - n * mean**2) / max(1, n - 1)
-    std = np.sqrt(variance.clip(0))
+    mean, square = (rest.sum(axis=0) + added) / n, (rest**2).sum(axis=0) + added**2
+    std = np.sqrt(((square - n * mean**2) / max(1, n - 1)).clip(0))
     return ((mean - target.mean) ** 2).sum(axis=1) + ((std - target.std) ** 2).sum(axis=1)
 
 
@@ -171,7 +157,6 @@ def figure_of(target, scaled, conditional=None):
 
 
 def options(arguments):
-    """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
     parser = OneSentence(prog="python -m tsgen.select", description=__doc__)
     parser.add_argument("records", type=Path, metavar="RECORDS", help="folder of records, recorded or generated")
     parser.add_argument("--magnitude", type=float, metavar="M")
@@ -180,9 +165,7 @@ def options(arguments):
     parser.add_argument("--model", choices=ground_motion.MODELS, default="BSSA14", help="ground-motion model (BSSA14)")
     parser.add_argument("--target", type=Path, metavar="CSV", help="in place of a model: period_in_s, ln_mean, ln_std")
     parser.add_argument("--period", type=float, metavar="T", help="condition on the PSA at this period, s …")
-    parser.add_argument(
-        "--epsilon", type=float, default=0.0, help="… being so many standard deviations above its mean (0)"
-    )
+    parser.add_argument("--epsilon", type=float, default=0.0, help="… so many standard deviations above its mean (0)")
     parser.add_argument("-n", type=int, default=30, help="records to choose (30)")
     parser.add_argument("--scale", type=float, default=4.0, metavar="S", help="factor at most, and 1/S at least (4)")
     parser.add_argument("--profile", choices=config.PROFILES, default="quick", help="sampling rate and length (quick)")
@@ -203,7 +186,7 @@ def asked_for(asked):
     if asked.period is None:
         return target, None
     k = int(np.abs(np.log(target.periods_in_s / asked.period)).argmin())
-    return target.given(target.periods_in_s[k], epsilon=asked.epsilon), k
+    return target.given(k, asked.epsilon), k
 
 
 def main(arguments=None):
@@ -214,9 +197,8 @@ def main(arguments=None):
             raise CannotSelect("-n must be 2 or more, and --scale 1 or more")
         profile = config.profile(asked.profile)
         target, conditional = asked_for(asked)
-        how = {"quality": profile.quality, "window": profile.window}
         read = asked.records, profile.sampling_rate_in_hz, profile.duration_in_s, asked.unit
-        records, _ = formats.read_folder(*read, **how)
+        records, _ = formats.read_folder(*read, quality=profile.quality, window=profile.window)
         if "quality" in records.table:
             records = records.take((records.table["quality"] == "").to_numpy())
         spectra = spectra_of(records, target.periods_in_s)

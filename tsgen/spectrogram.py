@@ -57,10 +57,8 @@ def ln_of_noise(n_bins, device=None):
 
 
 def shaped_noise(level, generators, n_fft, hop, n_samples, iterations):
-    """Noise (n, component, time) with mean ln amplitude ``level`` (n, component, bin, frame), ln cm/s².
-
-    iterations: of ``griffin_lim``; 0 leaves the shaped noise itself, whose windows blur a second time.
-    """
+    """Noise (n, component, time) with mean ln amplitude ``level`` (n, component, bin, frame), ln cm/s². iterations: of
+    ``griffin_lim``; 0 leaves the shaped noise itself, whose windows blur a second time."""
     amplitude = (level - ln_of_noise(level.shape[2], level.device)[0]).exp()
     noise = normal(generators, level.shape[1], n_samples).to(level.device)
     shaped = transform(noise, n_fft, hop) * amplitude

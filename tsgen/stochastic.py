@@ -2,8 +2,7 @@
 
 White noise under a window, shaped in frequency (Boore 2003, Pure Appl. Geophys. 160, 635); horizontals and vertical
 apart. The spectrum is level · (2πf)² / (1 + (f/fc)²) · exp(-πκf), Brune's (1970, J. Geophys. Res. 75, 4997) with kappa
-(Anderson and Hough 1984, BSSA 74, 1969), times what the station's records have beyond it: its site term. A resonance
-moves corner and kappa against the site term; the product counts.
+(Anderson and Hough 1984, BSSA 74, 1969), times the site term: what the station's records have beyond it.
 """
 
 import numpy as np

@@ -1,9 +1,8 @@
 """Artefacts of a run: a stage leaves one folder, built once, and built anew when what it rests on changes.
 
-A stage's key follows from its settings (by value), its inputs' keys, and the source of the modules that its build
-function names and of all that these import; nothing is listed by hand. What is left is checksummed, so that a changed
-or damaged file is built anew instead of being believed. A stage is built in a folder of its own and moved into place
-whole: an interrupted run leaves the last good artefact, and a second process that wants the same waits for it.
+A stage's key follows from its settings (by value), its inputs' keys and the source of its modules (``modules_of``).
+What is left is checksummed, so that a damaged file is not believed, and moved into place whole: an interrupted run
+leaves the last good artefact, and a second process that wants the same waits for it.
 """
 
 import ast
@@ -28,11 +27,8 @@ MANIFEST = "artefact.json"
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One artefact under ``folder``: what ``build(folder)`` leaves, as ``load(folder)`` gives it.
-
-    settings: a tuple of what JSON can hold, and dataclasses; inputs: Stages; with ``resumable`` an interrupted build
-    finds its own files again, else it starts from an empty folder and leaves none behind on failure.
-    """
+    """One artefact under ``folder``: what ``build(folder)`` leaves, as ``load(folder)`` gives it. settings: what JSON
+    can hold, and dataclasses. resumable: an interrupted build finds its own files again; others leave none behind."""
 
     run: Path
     name: str
@@ -153,15 +149,13 @@ def _checksum(path, _size, _modified):
 
 
 def modules_of(build):
-    """Names of the package's modules that a function's module and the names in its body lead to, sorted.
-
-    A name, also in a closure, counts where it is a module of the package or a function or class that one defines; so
-    does all that these modules import (inside functions as well), except BY_VALUE.
-    """
+    """Names, sorted, of the package's modules that a function rests on: its own, those that names in its body (also in
+    a closure) stand for or come from, and all that these import, inside functions as well; BY_VALUE left out."""
     reached, left = set(), {build.__module__, *_named(build)}
     while left:
         name = left.pop()
-        if _is_own(name) and name not in reached and name.removeprefix("tsgen.") not in BY_VALUE:
+        package, _, rest = name.partition(".")
+        if package == "tsgen" and name not in reached and rest not in BY_VALUE:
             reached.add(name)
             left |= _imports(name)
     return sorted(reached)
@@ -170,8 +164,8 @@ def modules_of(build):
 def code_of(modules):
     """Digest of the source of modules, given by name; another where one no longer exists."""
     digest = hashlib.sha256()
-    for name in modules:
-        digest.update(name.encode() + (_source(name) or b""))
+    for name, path in ((name, _path(name)) for name in modules):
+        digest.update(name.encode() + (path.read_bytes() if path.exists() else b""))
     return digest.hexdigest()[:12]
 
 
@@ -191,35 +185,21 @@ def _named(build):
                 yield from _named(value)
 
 
-def _is_own(name):
-    return name == "tsgen" or name.startswith("tsgen.")
-
-
 def _path(name):
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _source(name):
-    path = _path(name)
-    return _read(path, path.stat().st_mtime_ns) if path.exists() else None
-
-
-@cache
-def _read(path, _modified):
-    return path.read_bytes()
 
 
 @cache
 def _imports(name):
     """Names of the package's modules that a module imports anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(_source(name))):
+    for node in ast.walk(ast.parse(_path(name).read_bytes())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {each for each in found if _is_own(each) and _path(each).exists()}
+    return {each for each in found if each.split(".")[0] == "tsgen" and _path(each).exists()}
 
 
 def write_atomically(path, write):

@@ -6,7 +6,6 @@ z (B, T, d) being the last one's output; a linear head decodes. Parameters are n
 
 import pickle
 import re
-from collections import Counter, defaultdict
 
 import numpy as np
 import torch
@@ -17,13 +16,7 @@ from tsgen.config import TimesNetSettings
 from tsgen.model import StationModel, evaluation, gathered, joined, standardise, waveforms_of
 
 NEGLIGIBLE = torch.finfo(torch.float32).eps ** 2  # a branch of less weight changes no digit of the sum: left out
-KERNEL = r"^model\.(\d+)\.conv\.{}\.kernels\.(\d+)\.weight$"
-SHOWN = {  # sizes that a released tensor shows, by its name
-    KERNEL.format("0"): ("d_ff", "n_in"),
-    KERNEL.format("2"): ("d_model", "d_ff"),
-    r"enc_embedding\.position_embedding": ("", "n_samples", "d_model"),
-    r"enc_embedding\.value_embedding\.weight|layer_norm\.weight": ("d_model",),
-}
+
 KINDS = ("latents", "means", "stdev")  # arrays of a station in the released bank
 
 
@@ -63,11 +56,9 @@ class TimesBlock(nn.Module):
         self.conv = nn.Sequential(first, nn.GELU(), InceptionBlock(d_ff, d, kernels))
 
     def periods(self, x, shared):
-        """Periods in samples and softmax weights, both (B, k), of x (B, T, d).
-
-        ``shared``: one choice from the mean amplitude of the batch (over all processes, so that two half batches fold
-        like one whole), as published; else each record's own, in float64: no neighbour's rounding tips a near tie.
-        """
+        """Periods in samples and softmax weights, both (B, k), of x (B, T, d). ``shared``: one choice from the mean
+        amplitude of the batch, over all processes, as published; else each record's own, in float64: rounding tips no
+        tie."""
         spectrum = torch.fft.rfft(x.float() if shared else x.double(), dim=1)  # (B, T // 2 + 1, d)
         amplitude = spectrum.abs().mean(-1)  # (B, T // 2 + 1)
         ranked = amplitude.detach().clone()
@@ -139,11 +130,8 @@ class TimesNetGen(StationModel):
         self.register_buffer("latent_std", torch.zeros(settings.d_model))  # set after phase 0
 
     def encode(self, x, station=None, shared=None):
-        """x (B, T, 3) in cm/s² -> z (B, T, d), mean (B, 1, 3), std (B, 1, 3).
-
-        ``station``: long (B,), -1 for none; None is none for all. ``shared``: periods of the batch mean, as published
-        (default in training mode), else each record's own, so that it gets what it gets alone.
-        """
+        """x (B, T, 3) in cm/s² -> z (B, T, d), mean (B, 1, 3), std (B, 1, 3). ``station``: long (B,), -1 for none; None
+        is none for all. ``shared``: see ``TimesBlock.periods``; default in training mode."""
         self._expect("records", x, 3)
         onehot, (standardised, mean, std) = self._onehot(station, x.dtype), standardise(x, 1)
         z = self.enc_embedding(standardised)
@@ -253,10 +241,8 @@ def memory(model, batch_size, n_records, n_mixed, mixed_precision):
 
 
 def load_released(checkpoint, top_k=2):
-    """TimesNetGen with the weights of a released checkpoint; every size is read from the tensors' shapes.
-
-    ``top_k`` is not in the file. ValueError: what is missing, unexpected or misshapen, or refused by weights_only=True.
-    """
+    """TimesNetGen with the weights of a released checkpoint; every size is read from the tensors' shapes. ``top_k`` is
+    not in the file. ValueError: what is missing, unexpected or misshapen, or refused by weights_only=True."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -283,25 +269,24 @@ def load_released(checkpoint, top_k=2):
 
 
 def _sizes(state, top_k):
-    """TimesNetSettings by majority over all tensors that show a size, so that one odd tensor is named, not obeyed."""
-    votes = defaultdict(Counter)
-    for name, tensor in state.items():
-        for pattern, sizes in SHOWN.items():
-            if re.fullmatch(pattern, name) and tensor.ndim >= len(sizes):
-                for size, value in zip(sizes, tensor.shape, strict=False):
-                    votes[size][value] += 1
-    best = {size: max(votes[size], key=votes[size].get, default=1) for size in ("n_samples", "d_model", "d_ff", "n_in")}
-    n_stations = max(best.pop("n_in") - best["d_model"], 0)
-    numbers = re.findall(KERNEL.format("[02]"), "\n".join(state), re.MULTILINE)
+    """TimesNetSettings as one tensor for each size and the kernels' names show them; 1 where it is missing."""
+
+    def size(name, axis):
+        return state[name].shape[axis] if name in state and state[name].ndim > axis else 1
+
+    first = "model.0.conv.0.kernels.0.weight"
+    d_model, d_ff, n_in = size("layer_norm.weight", 0), size(first, 0), size(first, 1)
+    numbers = re.findall(r"^model\.(\d+)\.conv\.[02]\.kernels\.(\d+)\.weight$", "\n".join(state), re.MULTILINE)
     n_blocks, n_kernels = (np.array(numbers, int).reshape(-1, 2).max(0, initial=0) + 1).tolist()
-    return TimesNetSettings(**best, n_kernels=n_kernels, n_blocks=n_blocks, top_k=top_k, n_stations=n_stations)
+    n_samples = size("enc_embedding.position_embedding", 1)
+    return TimesNetSettings(n_samples, d_model, d_ff, n_kernels, n_blocks, top_k, max(n_in - d_model, 0))
 
 
 class ReleasedBank:
     """The authors' latent bank (npz: latents_, means_ and stdev_{station}), one station in memory at a time."""
 
     def __init__(self, path):
-        self.path, self._kept = path, (None, None)
+        self.path = path
         with np.load(path, allow_pickle=False) as bank:
             names = set(bank.files)
         self.stations = sorted(name.removeprefix("latents_") for name in names if name.startswith("latents_"))
@@ -314,23 +299,16 @@ class ReleasedBank:
         """Latents (n, T, d), means (n, 1, 3) and stds (n, 1, 3) of one station, float32 tensors."""
         if station not in self.stations:
             raise ValueError(f"station {station!r} is not in {self.path}; it has {', '.join(self.stations)}")
-        if station != self._kept[0]:
-            arrays, plain = [], "which are not loaded; save it again as plain float arrays"
-            with np.load(self.path, allow_pickle=False) as bank:
-                for kind in KINDS:
-                    try:
-                        arrays.append(bank[f"{kind}_{station}"])
-                    except ValueError as error:
-                        raise ValueError(f"{self.path}: {kind}_{station} holds Python objects, {plain}") from error
-            z, *scales = arrays
-            if z.ndim != 3 or any(scale.size != 3 * len(z) for scale in scales):
-                shapes = ", ".join(str(array.shape) for array in arrays)
-                raise ValueError(f"{self.path}, {station}: (n, T, d), (n, 3), (n, 3) expected, found {shapes}")
-            arrays = [z, *(scale.reshape(-1, 1, 3) for scale in scales)]
-            self._kept = station, [torch.from_numpy(np.asarray(array, np.float32)) for array in arrays]
-        return self._kept[1]
-
-    def draw(self, station, indices):
-        """Latents, means and stds of the records ``indices`` (any order, repeats allowed) of one station."""
-        indices = torch.as_tensor(indices, dtype=torch.long)
-        return tuple(array[indices] for array in self.latents(station))
+        arrays, plain = [], "which are not loaded; save it again as plain float arrays"
+        with np.load(self.path, allow_pickle=False) as bank:
+            for kind in KINDS:
+                try:
+                    arrays.append(bank[f"{kind}_{station}"])
+                except ValueError as error:
+                    raise ValueError(f"{self.path}: {kind}_{station} holds Python objects, {plain}") from error
+        z, *scales = arrays
+        if z.ndim != 3 or any(scale.size != 3 * len(z) for scale in scales):
+            shapes = ", ".join(str(array.shape) for array in arrays)
+            raise ValueError(f"{self.path}, {station}: (n, T, d), (n, 3), (n, 3) expected, found {shapes}")
+        arrays = [z, *(scale.reshape(-1, 1, 3) for scale in scales)]
+        return [torch.from_numpy(np.asarray(array, np.float32)) for array in arrays]

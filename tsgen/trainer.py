@@ -1,8 +1,8 @@
 """One training loop for all models: phase 0 on the background, phase 1 the fine-tuning; checkpoints and resume.
 
-``model.StationModel`` says what it asks of a model. A checkpoint is written after each epoch and, on one process, every
-SAVE_EVERY_S within one, with the state of the random numbers: a killed run continues to the same weights, bit for bit
-on a CPU. An epoch's numbers follow from (seed, phase, epoch, process) alone.
+A checkpoint is written after each epoch and, on one process, every SAVE_EVERY_S within one, with the state of the
+random numbers: a killed run continues to the same weights, bit for bit on a CPU. An epoch's numbers follow from (seed,
+phase, epoch, process) alone. ``model.StationModel`` says what is asked of a model.
 """
 
 import hashlib
@@ -50,11 +50,10 @@ def until(seconds):
         _ends_at[0] = before
 
 
-class History:
+class History(NamedTuple):
     """What each epoch left: one row an epoch, columns COLUMNS; validation_loss is NaN where nothing was set aside."""
 
-    def __init__(self, rows=()):
-        self.rows = list(rows)
+    rows: list
 
     @property
     def table(self):
@@ -75,12 +74,9 @@ class Phase(NamedTuple):
 
 
 def fit(model, background, targets, settings, folder):
-    """Train ``model`` in place and return its History.
-
-    background, targets: Records of phase 0 and 1 (form "released": phase 1 is on the background; keeps_background: on
-    both, where both are simulated or both recorded). folder gets last.pt, best.pt and history.csv; a run of the same
-    model, settings and records there is resumed, another overwritten. TrainingError: a loss or gradient is not finite.
-    """
+    """Train ``model`` in place and return its History; folder gets last.pt, best.pt and history.csv. background,
+    targets: Records of phase 0 and 1 (see ``_phases``). A run of the same model, settings and records in folder is
+    resumed, another overwritten. TrainingError: a loss or gradient is not finite."""
     folder, n_stations = Path(folder), model.settings.n_stations
     model.stations = tuple(targets.stations) if n_stations else ()
     if len(model.stations) != n_stations:
@@ -97,7 +93,7 @@ def fit(model, background, targets, settings, folder):
             if rank() == 0:
                 print(f"{folder} holds another training ({differing}): starting anew", file=sys.stderr)
     model.to(device)
-    begun, history = (state["position"], _put(model, state)) if state else (0, History())
+    begun, history = (state["position"], _put(model, state)) if state else (0, History([]))
     watch = Watch(sum(len(phase.training) for phase, _ in plan[begun:]))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for position in range(begun, len(plan)):
@@ -164,7 +160,6 @@ class PhaseRun:
 
     def epoch(self, epoch, within, watch, pause):
         """Train one epoch, from where ``within`` (what ``pause`` was given) left it, and return its row of the history.
-
         When the ``watch`` says so, pause(state of the epoch) saves it."""
         started, total, n = time.perf_counter(), 0.0, len(self.arrays[0])
         n_batches = math.ceil(n / (size := self.settings.batch_size))
@@ -176,7 +171,8 @@ class PhaseRun:
         first = 0
         if within:
             first, total, started = within["step"], within["total"], started - within["seconds"]
-            _set_random(within["random"], self.device)
+            torch.set_rng_state(within["random"])
+            torch.cuda.set_rng_state_all(within["random on gpus"][: torch.cuda.device_count()])
         self.model.train()
         label = f"{self.model.name}, phase {self.phase.number}, epoch {epoch + 1}/{self.phase.epochs}"
         hidden = None if rank() == 0 else True  # None: only in a terminal
@@ -187,8 +183,8 @@ class PhaseRun:
             watch.n_done += len(rows)
             # at its end the epoch is saved by itself; of several processes each would end at a time of its own
             if step + 1 < n_batches and world_size() == 1 and watch.due(done):
-                state = {"step": step + 1, "total": total, "seconds": time.perf_counter() - started}
-                pause(state | {"random": _random(self.device)})
+                state = {"random": torch.get_rng_state(), "random on gpus": torch.cuda.get_rng_state_all()}
+                pause(state | {"step": step + 1, "total": total, "seconds": time.perf_counter() - started})
                 if watch.over:
                     raise OutOfTime(f"{done}: saved; the next call goes on from there")
         losses = _sum_over_processes(total, self.device) / n, self.validate((epoch + 1) / self.phase.epochs)
@@ -280,16 +276,6 @@ def records_at_once(model, batch_size, device):
         parts = math.ceil(batch_size / fitting)
         print(f"{free / 1e9:.1f} GB are free: a batch of {batch_size} is taken in {parts} parts", file=sys.stderr)
     return min(batch_size, fitting)
-
-
-def _random(device):
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_random(states, device):
-    torch.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)
 
 
 def _save(folder, model, run, key, position, history, within=None):

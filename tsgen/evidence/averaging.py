@@ -1,10 +1,12 @@
 """What averaging does to records: the amplitude that a standardised mix loses, against the theory ½ ln Σw².
 
-A mix of standardised records r with weights w has the variance wᵀ C w, where C is the covariance of the records over
-time. Over random draws its mean is s d + (1 - s) c: s the mean of Σw², d the mean variance of one record, c the mean
-covariance of two. Incoherent records have c = 0, so ln std loses ½ ln s. This holds for every generator with a
-linear decoder, TimesNet-Gen's included, r then being its standardised reconstructions; the loss is taken against d.
+A mix of standardised records with weights w has the variance wᵀ C w, C their covariance over time; over random draws
+its mean is s d + (1 - s) c: s the mean of Σw², d the mean variance of one record, c the mean covariance of two, 0 if
+incoherent. This holds for every linear decoder, TimesNet-Gen's included, of reconstructions; the loss is against d.
 """
+
+from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -20,20 +22,6 @@ SWEPT = ("control_average", "timesnet")  # generators that mix
 FORMS = ("without replacement", "with replacement", "dirichlet", "energy")
 
 
-class KeptLatents:
-    """A model whose latents are computed once a station, for many mixes of the same records."""
-
-    def __init__(self, model):
-        self.model, self.name, self.decode, self._kept = model, model.name, model.decode, {}
-
-    @torch.no_grad()
-    def encode_records(self, records):
-        station = records.stations[0]
-        if station not in self._kept:
-            self._kept[station] = self.model.encode_records(records)
-        return self._kept[station]
-
-
 @torch.no_grad()
 def covariances(model, records):
     """[(3, n, n) of each station]: covariance over time of the standardised records as ``model`` decodes them."""
@@ -47,9 +35,8 @@ def covariances(model, records):
 
 
 def ln_loss(found, squares, weights):
-    """ln of the root mean variance of standardised mixes over that of single records: an Estimate. found:
-    ``covariances``; squares: mean of Σw², a number or one a station; weights: how often each record counts, (draws, n)
-    a station; components and stations are pooled. A pair of draws of one record counts not: no mix holds it."""
+    """ln of the root mean variance of standardised mixes over that of single records: an Estimate, components and
+    stations pooled. found: ``covariances``; squares: mean of Σw², a number or one a station; weights: ``_weights``."""
     mixed, single = 0.0, 0.0
     for covariance, s, times in zip(found, np.broadcast_to(squares, len(found)), weights, strict=True):
         matrix, n = covariance.mean(axis=0), times.sum(axis=1)
@@ -93,9 +80,9 @@ def losses(model, records, k, seed=0):
 
 
 def averaging(study, name):
-    """Findings on mixes of a generator of SWEPT: what each of FORMS loses at the study's k, and, for k of KS (``set``),
-    score, loss and ln D5-95; how long ten last against one, and how far the score moves at most; how far a network's
-    mixes are from plain averages of the same recordings."""
+    """Findings on mixes of a generator of SWEPT: what each of FORMS loses at the study's k; for k of KS (``set``)
+    score, loss and ln D5-95; from k = 1 to 10; how far a network's mixes are from plain averages of the same
+    records."""
 
     def build():
         model, k, n = study.mixer(name), study.settings.mixed_records, len(study.training)
@@ -116,8 +103,8 @@ def averaging(study, name):
 
 
 def changed(name, against, some, other, seed=0):
-    """Finding: the share of the variance of Records that others, row by row of the same recordings, differ by; median
-    over rows."""
+    """Finding: share of the variance of Records that others, of the same recordings row by row, differ by; the
+    median."""
     difference, variance = ((other.waveforms - some.waveforms) ** 2).mean(axis=(1, 2)), some.waveforms.var(axis=2)
     share = Sample.of(difference / np.maximum(variance.mean(axis=1), 1e-12), other.table)
     (weights,) = event_weights(share, n_draws=N_DRAWS, seed=seed)
@@ -127,8 +114,9 @@ def changed(name, against, some, other, seed=0):
 
 def _sweep(study, name, model):
     s, rows, score_draws, first = study.settings, [], [], None
-    kept, found = KeptLatents(model), covariances(model, study.training)
-    weights = _weights(study.training, study.seed)
+    found, weights = covariances(model, study.training), _weights(study.training, study.seed)
+    latents = cache(lambda station: model.encode_records(study.training.select(station=station)))  # once for all k
+    kept = SimpleNamespace(name=model.name, decode=model.decode, encode_records=lambda own: latents(own.stations[0]))
     recorded, real = Sample.of(study.measures("training")["d5_95"], study.training.table), study.f0_sample("held_out")
     for k in KS:
         squares = np.array([mean_square("without replacement", k, c.shape[1]) for c in found])

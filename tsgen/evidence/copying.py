@@ -20,11 +20,9 @@ MEASURES = ("largest_correlation", "r2", "active_records")
 
 
 def largest_correlation(records, training):
-    """Largest normalised cross-correlation with any training record of the station: a DataFrame of one row a record.
-
-    Columns: largest_correlation, the largest over all lags of |sum over components and time of x(t + lag) y(t)| / 3,
-    each component of x and y with energy 1 (1 for a copy, shifted or upside down); training_row; lag_in_s (positive
-    where the record comes later). ValueError for another rate, length or station than the training records have."""
+    """Largest normalised cross-correlation with any training record of the station, a row a record: DataFrame of
+    largest_correlation (1 for a copy, shifted or upside down), training_row and lag_in_s (positive where the record
+    comes later). ValueError for another rate, length or station than the training records have."""
     largest, which, lag = np.empty(len(records)), *np.empty((2, len(records)), int)
     n, n_fft = records.n_samples, fft.next_fast_len(2 * records.n_samples - 1, real=True)
     for rows, places in _by_station(records, training):
@@ -38,13 +36,10 @@ def largest_correlation(records, training):
 
 
 def regression(records, training):
-    """Non-negative least squares of each record on those of its station, without lag: r2, active_records, n_training.
-
-    Each component is fitted by itself, since a mean of standardised records weighs a record differently in each; R²
-    is over the three together (it grows with n_training, so held-out recordings show what is normal), a record's weight
-    the mean of its three. A weight is active beyond ACTIVE_ERRORS times what chance gives: an unrelated remainder of
-    energy e meets a record with a standard deviation of sqrt(e) times the root mean square correlation between two
-    records of the station. Returns a DataFrame of one row a record. ValueError as ``largest_correlation``."""
+    """Non-negative least squares of each record on those of its station, a component at a time and without lag:
+    DataFrame of r2 (over three components; it grows with n_training), active_records and n_training. A weight, the mean
+    of three, is active beyond ACTIVE_ERRORS times what chance gives: an unrelated remainder of energy e meets a record
+    with a standard deviation of sqrt(e) times the root mean square correlation between two records of the station."""
     r2, active, n_training = np.empty(len(records)), *np.empty((2, len(records)), int)
     for rows, places in _by_station(records, training):
         known = _unit(training.take(places)).swapaxes(0, 1)  # (3, m, t)

@@ -1,8 +1,7 @@
 """Motion for a magnitude and a distance: is what CGM-GM generates for a scenario what the truth gives (notebook 08)?
 
 On the simulated default the truth is drawn again at the same scenarios; recorded stations are compared with held-out
-recordings alone. Everything is a natural logarithm, judged given magnitude, distance and station; differences are
-generated less reference. Records without magnitude or distance are left out.
+recordings alone. Natural logarithms of generated less reference, judged given magnitude, distance and station.
 """
 
 from dataclasses import replace
@@ -30,9 +29,9 @@ PLAIN_VS30 = 400.0  # m/s, where none is known
 
 
 def scenarios(study, which):
-    """DataFrame of SCENARIO, one row a record to generate. which: "training" (scenarios of the training records,
-    settings.n_fresh / 4 a station), "unseen" (training scenarios at stations that no model has seen), "sweep" (SWEPT,
-    at the first target station). ValueError where no training record has a magnitude and a distance."""
+    """DataFrame of SCENARIO, one row a record to generate. which: "training" (the training records' scenarios),
+    "unseen" (at stations that no model has seen), "sweep" (SWEPT, at the first target station). ValueError where none
+    is known."""
     s = study.settings
     if which == "sweep":
         rows = pd.concat([pd.DataFrame({name: values}) for name, values in SWEPT.items()], ignore_index=True)
@@ -106,9 +105,9 @@ def frame(study, which, of="generated"):
 
 
 def sites(study):
-    """Sites around an earthquake: SCENARIO, and east_in_km and north_in_km of its epicentre, and the median Fourier
-    amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz"; built once. Each has the Vs30 of
-    the nearest station with a known one, the epicentre being amid the target stations."""
+    """Sites around an earthquake: SCENARIO, with the nearest station's Vs30, east_in_km and north_in_km of its
+    epicentre, and the median Fourier amplitude generated at GRID_FREQUENCIES_IN_HZ (cm/s, horizontals), columns "… Hz";
+    built once."""
 
     def make():
         table = study.records.table.drop_duplicates("station")
@@ -158,33 +157,33 @@ def expected(study, sweep, period_in_s):
 
 
 def pairs(study):
-    """{against: (frame of generated records, of the reference)} at the same scenarios: "fresh" first, where simulated,
-    and "held_out"."""
+    """{against: (frame of generated records, of the reference)} at the same scenarios: "fresh", if simulated,
+    "held_out"."""
     simulated = study.kind == "simulated"
     fresh = {"fresh": (frame(study, "training"), study.measures("fresh-single"))} if simulated else {}
     return fresh | {"held_out": (frame(study, "held_out"), study.measures("held_out").dropna(subset=NEEDED))}
 
 
 def scenario(study):
-    """Findings of notebook 08 (protocol "scenario"): medians and spreads of JUDGED and slopes of SLOPES, against fresh
-    truth at the training records' scenarios and against held-out recordings at theirs (recorded stations: these alone);
-    by station; of the recordings that CGM-GM learned from ("training", slopes with the background) against fresh truth;
-    at stations no model has seen (protocol "unseen", interval over stations); beyond what training reached (``set``);
-    onsets. A part without enough records is left out."""
+    """Findings of notebook 08 (protocol "scenario"): medians and spreads of JUDGED and slopes of SLOPES, of CGM-GM and
+    of the recordings that it learned from ("training"); by station; at stations no model has seen ("unseen", interval
+    over stations); beyond what training reached (``set``); onsets. A part without enough records is left out."""
     simulated = study.kind == "simulated"
     names = ("training", "held_out", *(("background", "fresh-single") if simulated else ()))
     inputs = [study.stage("model", GENERATOR), *(study.stage("measured", which) for which in names)]
 
     def build():
-        rows = []
-        for against, (ours, theirs) in pairs(study).items():
-            rows += _against(study, GENERATOR, against, ours, theirs)
-        rows += _by_station(study, GENERATOR, *next(iter(pairs(study).items())))
+        rows, compared = [], list(pairs(study).items())
+        for against, sides in compared:
+            rows += _medians(study, GENERATOR, against, *sides) + _trends(study, GENERATOR, against, *sides)
+        against, sides = compared[0]
+        rows += _by_station(study, GENERATOR, against, *sides)
         if simulated:
             fresh, own = study.measures("fresh-single"), study.measures("training")
             learned = pd.concat([own, study.measures("background")], ignore_index=True)
-            rows += _against(study, "training", "fresh", own, fresh, learned)
-            rows += _by_station(study, "training", "fresh", (own, fresh))
+            rows += _medians(study, "training", "fresh", own, fresh)
+            rows += _trends(study, "training", "fresh", learned, fresh)
+            rows += _by_station(study, "training", "fresh", own, fresh)
             sides = [frame(study, "unseen", of) for of in ("generated", "truth")]
             rows += _medians(study, GENERATOR, "fresh", *(s.assign(event=s["station"]) for s in sides), "unseen")
             rows += _beyond(study) + _onsets(study)
@@ -193,32 +192,31 @@ def scenario(study):
     return study.keep_findings("scenario", build, inputs)
 
 
-def compare(study, ours, theirs):
-    """(``findings.compare`` of JUDGED, given magnitude, distance and station; the reference's residuals)."""
-    names = [name for name in JUDGED if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
+def _compared(study, ours, theirs, of=JUDGED):
+    """(``findings.compare`` of columns, given magnitude, distance and station; the reference's residuals)."""
+    names = [name for name in of if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
     left = residuals.given_scenario(names, theirs, ours, theirs)
     return findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed), left[1]
 
 
-def _medians(study, subject, against, ours, theirs, protocol):
-    compared, left = compare(study, ours, theirs)
+def _medians(study, subject, against, ours, theirs, protocol="scenario"):
+    compared, left = _compared(study, ours, theirs)
     rows = findings.tell(subject, against, compared, keys_of, protocol=protocol)
     pooled = SPECTRAL, "psa", left, theirs, study.seed
     return rows + findings.pooled(subject, against, compared, *pooled, protocol=protocol)
 
 
-def _against(study, subject, against, ours, theirs, slopes_of=None):
-    rows = _medians(study, subject, against, ours, theirs, "scenario")
-    trends = residuals.trends(SLOPES, ours if slopes_of is None else slopes_of, theirs, N_DRAWS, study.seed)
-    return rows + findings.tell(subject, against, trends, keys_of, protocol="scenario")
+def _trends(study, subject, against, ours, theirs):
+    found = residuals.trends(SLOPES, ours, theirs, N_DRAWS, study.seed)
+    return findings.tell(subject, against, found, keys_of, protocol="scenario")
 
 
-def _by_station(study, subject, against, pair):
+def _by_station(study, subject, against, ours, theirs):
     rows = []
     for station in study.stations:
-        sides = [side[side["station"] == station] for side in pair]
+        sides = [side[side["station"] == station] for side in (ours, theirs)]
         if min(map(len, sides)) >= 3:
-            compared = [row for row in compare(study, *sides)[0] if row["column"] in SLOPES]
+            compared = _compared(study, *sides, SLOPES)[0]
             rows += findings.tell(subject, against, compared, keys_of, protocol="scenario", station=station)
     return rows
 
@@ -260,17 +258,14 @@ def s_less_p_per_km():
 
 
 def bins(study, name):
-    """(mean difference, its standard error, number generated) (magnitude, distance), and the edges of both. ln of
-    generated less reference given magnitude, distance and station, averaged within bins of both."""
+    """(mean difference, its standard error) (magnitude, distance), and the edges of both. ln of generated less
+    reference given magnitude, distance and station, averaged within bins of both; NaN of fewer than three records."""
     sides = next(iter(pairs(study).values()))
     edges = [np.quantile(sides[0][column], [0, 0.25, 0.5, 0.75, 1]) for column in NEEDED]
-    mean, variance, count = np.zeros((3, 2, 4, 4))
+    mean, variance = np.full((2, 2, 4, 4), np.nan)
     for k, (side, left) in enumerate(zip(sides, residuals.given_scenario([name], sides[1], *sides), strict=True)):
-        left = left[name].to_numpy()
         place = [np.clip(np.searchsorted(e, side[c], "right") - 1, 0, 3) for e, c in zip(edges, NEEDED, strict=True)]
-        for i, j in np.ndindex(4, 4):
-            own = left[(place[0] == i) & (place[1] == j) & np.isfinite(left)]
-            count[k, i, j] = len(own)
-            mean[k, i, j] = own.mean() if len(own) > 2 else np.nan
-            variance[k, i, j] = own.var(ddof=1) / len(own) if len(own) > 2 else np.nan
-    return mean[0] - mean[1], np.sqrt(variance.sum(axis=0)), count[0].astype(int), edges
+        for cell, own in left[name].groupby(place):
+            if own.count() > 2:
+                mean[k][cell], variance[k][cell] = own.mean(), own.var() / own.count()
+    return mean[0] - mean[1], np.sqrt(variance.sum(axis=0)), edges

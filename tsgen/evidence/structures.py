@@ -1,10 +1,8 @@
-"""What a structure feels under recorded, generated and true motion (notebook 09).
+"""What a structure feels under recorded, generated and true motion (notebook 09): ln of generated less reference.
 
-CGM-GM takes a magnitude and a distance: its records at the held-out recordings' scenarios are compared with these, and
-on the simulated default with fresh truth at the same scenarios, given magnitude, distance and station. A mix, or a
-record of the VAE, has no scenario and is never given one: it is compared as what its station may feel, given the
-station alone, with held-out recordings and with fresh truth at the training records' scenarios. Differences are
-generated less reference, of natural logarithms.
+What takes a magnitude and a distance is compared at the held-out recordings' scenarios, with these and with fresh truth
+there, given magnitude, distance and station. A mix, or a record of the VAE, has no scenario: it is compared given the
+station alone, with held-out recordings and with fresh truth at the training records' scenarios.
 """
 
 import numpy as np
@@ -71,8 +69,8 @@ def suite(study, which):
 
 def demands(records):
     """DataFrame of one row a record: ln of ELASTIC (PSA in cm/s² at 5 % damping) and RATIOS, geometric mean of E and N.
-    RATIOS: inelastic over elastic largest displacement of bilinear oscillators, 5 % hardening, yielding at the
-    elastic displacement over 2, 4 and 6. NaN outside a record's usable band."""
+    RATIOS: inelastic over elastic largest displacement of bilinear oscillators, 5 % hardening, yielding at the elastic
+    displacement over 2, 4 and 6. NaN outside a record's usable band."""
     shown = hvsr.in_band(records, 1 / PERIODS_IN_S)
     elastic = np.log(intensity.response_spectra(records, PERIODS_IN_S)[:, :2].clip(1e-9)).mean(axis=1)
     ratio = oscillator.inelastic_displacement_ratio(records, PERIODS_IN_S, STRENGTH_FACTORS)

@@ -12,10 +12,8 @@ from tsgen.needs import Lacking
 
 
 def draw(study, name):
-    """Draw figure ``name`` and save it as PNG and PDF in the run's figures folder; returns the PNG's path.
-
-    Raises ValueError for a name that is not in FIGURES, needs.Lacking where the records lack what it needs.
-    """
+    """Draw figure ``name`` and save it as PNG and PDF in the run's figures folder; returns the PNG's path. Raises
+    ValueError for a name that is not in FIGURES, needs.Lacking where the records lack what it needs."""
     if name not in FIGURES:
         raise ValueError(f"unknown figure {name!r}; known: {', '.join(FIGURES)}")
     with styled():

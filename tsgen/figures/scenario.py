@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import norm
 
-from tsgen import residuals
 from tsgen.evidence import bias, scenarios, structures
 from tsgen.figures import style
 from tsgen.figures.style import figure, finish
@@ -14,6 +13,7 @@ from tsgen.findings import BOUNDS, select
 from tsgen.intensity import G_IN_CM_S2
 from tsgen.measures import PERIODS_IN_S, SPECTRAL
 from tsgen.roles import role
+from tsgen.scenario import NEEDED
 
 NEEDS = ("magnitudes", "held-out recordings")  # of every figure of a scenario
 # label: columns whose mean is shown, and the period of the ground-motion models
@@ -116,7 +116,7 @@ def scenario_trends(study):
     found = select(scenarios.scenario(study), protocol="scenario", station="").fillna({"period_in_s": 0.0})
     drawn, axes = plt.subplots(1, 2, figsize=(10, 3.7), sharey=True)
     periods = [0.0, *(round(PERIODS_IN_S[SPECTRAL.index(name)], 4) for name in scenarios.SLOPES[1:])]
-    for ax, part in zip(axes, residuals.PREDICTORS, strict=True):
+    for ax, part in zip(axes, NEEDED, strict=True):
         for i, (words, (name, subject, against, marker)) in enumerate(looks.items()):
             rows = select(found, subject=subject, against=against, statistic=f"slope_{part}")
             x = np.array([periods.index(period) for period in rows["period_in_s"]]) + 0.2 * (i - 1)
@@ -136,7 +136,7 @@ def scenario_residuals(study):
     names = {"pga": "PGA", SPECTRAL[8]: "PSA at 0.28 s", SPECTRAL[14]: "PSA at 1 s", SPECTRAL[19]: "PSA at 3 s"}
     drawn, axes = plt.subplots(1, 4, figsize=(11.5, 3.3), sharey=True)
     for ax, (name, title) in zip(axes, names.items(), strict=True):
-        mean, error, _, (magnitudes, distances) = scenarios.bins(study, name)
+        mean, error, (magnitudes, distances) = scenarios.bins(study, name)
         image = ax.imshow(mean, cmap="RdBu_r", vmin=-0.6, vmax=0.6, origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(mean):
             mark = "*" if abs(value) > 2 * error[i, j] else ""

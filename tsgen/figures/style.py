@@ -17,10 +17,8 @@ SETTINGS |= {"legend.frameon": False, "legend.fontsize": 8, "svg.hashsalt": "tsg
 
 
 def figure(function=None, *, needs=()):
-    """Register a function as the figure of its name, its docstring as the caption.
-
-    needs: keys of needs.NEEDS; where the records lack one, drawing the figure raises needs.Lacking.
-    """
+    """Register a function as the figure of its name, its docstring as the caption. needs: keys of needs.NEEDS; where
+    the records lack one, drawing the figure raises needs.Lacking."""
     if function is None:
         return partial(figure, needs=needs)
 
@@ -93,10 +91,8 @@ def similarity(ax, values, colorbar):
 
 
 def draw_findings(ax, rows, x, look, label=None, marker=None, band=True, sideways=False, **style):
-    """Findings (a table) over x, in the look of a Role: a line with its intervals as a band, or markers with bars.
-
-    x: one number a row, or the name of a column. sideways: x upwards, values to the right. style: of the errorbar.
-    """
+    """Findings (a table) over x, in the look of a Role: a line with its intervals as a band, or markers with bars. x:
+    one number a row, or the name of a column. sideways: x upwards, values to the right. style: of the errorbar."""
     if not len(rows):
         return
     x = rows[x] if isinstance(x, str) else x

@@ -27,11 +27,9 @@ class PlainAverage:
 
 
 def mix(model, records, n_per_station, k=5, weights="equal", replace=False, seed=0):
-    """Average the latents of ``k`` records of a station and decode: TimesNet-Gen's generator (arXiv 2512.04694).
-
-    weights: "equal", "dirichlet" (concentration 1) or "energy" (equal, over the root of the sum of squared weights, so
-    that incoherent records keep their variance), else ValueError. Where a station has fewer than k records, all mix.
-    """
+    """Average the latents of ``k`` records of a station, or all there are, and decode: TimesNet-Gen's generator.
+    weights: "equal", "dirichlet" (concentration 1) or "energy" (equal, scaled so that incoherent records keep
+    variance)."""
     if weights not in WEIGHTS:
         raise ValueError(f"unknown weights {weights!r}; known: {', '.join(WEIGHTS)}")
 
@@ -120,12 +118,8 @@ def other_station(generated):
 
 
 def sample(model, stations=None, scenarios=None, n=1, seed=0):
-    """Draw ``n`` records a station (or a scenario) from a model that has a prior.
-
-    stations: default all that the model was trained on; scenarios: DataFrame (see ``scenario``) for cgm and the fitted
-    controls, which else draw those of their training records. ValueError without a sampler, for unknown stations and
-    for unusable scenarios.
-    """
+    """Draw ``n`` records a station of a model that has a prior, or a row of scenarios (see ``scenario``) of one that
+    takes them. stations: default all. ValueError without a sampler, for unknown stations and unusable scenarios."""
     if not hasattr(model, "sample"):
         raise ValueError(f"{model.name} has no prior to sample from; use generate.mix")
     takes_scenarios = hasattr(model, "scenarios_of")
