@@ -78,7 +78,10 @@ def test_the_terms_of_recordings_go_with_what_was_learned_from_them(call, tmp_pa
         (("--model", "cgm", "--station", "SIM.01", "--magnitude", "6"), "both --magnitude and --distance"),
         (("--model", "cgm", "--vs30", "400"), "both --magnitude and --distance"),
         (("--model", "cgm", "--station", "SIM.01", "--depth", "9"), "both --magnitude and --distance"),
-        (("--model", "control_regression", "--vs30", "400", "--magnitude", "5", "--distance", "9"), "evolve take --vs30"),
+        (
+            ("--model", "control_regression", "--vs30", "400", "--magnitude", "5", "--distance", "9"),
+            "evolve take --vs30",
+        ),
         (("--model", "cgm", "--station", "SIM.01", "-n", "0"), "-n must be 1 or more"),
         (("--model", "cgm", "--station", "SIM.01", "--records", "nowhere"), "nowhere: no such folder"),
     ],

@@ -224,8 +224,7 @@ class EvolveSettings:
     """Our generator, ``evolve``; chosen on background stations of a network that nothing else uses (notebook 10)."""
 
     conditions: tuple[str, ...] = ("magnitude", "ln_distance", "ln_vs30")
-    near_in_magnitude: float = 0.5  # standard deviation of a lender's about what is asked for
-    near_in_ln_distance: float = 0.4
+    stretched_by: float = 0.3  # standard deviation of ln of what a lender's times are stretched by: a brief shape blurs
     blended_between: float = 0.7  # share of B averaged over shifts in frequency: a site's peak may stand anywhere
     blended_within: float = 0.5  # of W
     calibrated: bool = True  # for what lending, stretching and carrying add in the mean

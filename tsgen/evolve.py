@@ -126,6 +126,7 @@ class Evolve:
         self.terms = {name: posterior(self.between, self.within, *terms[name]) for name in terms}
         self.prior = posterior(self.between, self.within, mean[0], 0)
         self.lender = np.flatnonzero(n[code] > 1)  # a deviation from the mean of n is too small by (1 - 1/n)
+        self.usual = _steps(self.y - own, self.arrivals)[self.lender]
         self.own = (own * np.sqrt(n / np.maximum(n - 1, 1))[code, None])[self.lender]
 
     def _blended(self, covariance, share):
@@ -154,26 +155,25 @@ class Evolve:
 
     def _made(self, table, generators):
         """y (n, p) and waves (n, 3, t) tensor of scenarios, all their chance from the generators, one a row."""
-        normal = spectrogram.normal(generators, self.y.shape[1]).double().numpy()
-        terms = [self.terms.get(name, self.prior) for name in table["station"]]
-        term = [mean + root @ own for (mean, root), own in zip(terms, normal, strict=True)]
-        lent = self._lenders(table, torch.cat([torch.rand(1, generator=each) for each in generators]).numpy())
+        p = self.y.shape[1]
+        terms = (self.terms.get(name, self.prior) for name in table["station"])
+        normal = spectrogram.normal(generators, p).double().numpy()
+        term = np.array([mean + root @ own for (mean, root), own in zip(terms, normal, strict=True)])
+        usual, arrivals = self._design(table) @ self.coefficients + term, self._with_s(BEFORE_P_IN_S, table)
+        lent = self._lenders(_steps(usual, arrivals), torch.cat([torch.rand(1, generator=own) for own in generators]))
         own = self.own[lent]
         if self.law.draws == "gaussian":
-            own = spectrogram.normal(generators, self.y.shape[1]).double().numpy() @ _root(self.within).T
-        y = self._design(table) @ self.coefficients + np.array(term) + own
-        coarse = self._lent(self.lender[lent], self._with_s(BEFORE_P_IN_S, table), y)
-        fine = torch.from_numpy(y[:, N_TIMES:].reshape(len(y), 3, -1)).exp().float()
-        return y, self.carrier.waves(torch.from_numpy(coarse).exp(), fine, generators)
+            own = spectrogram.normal(generators, p).double().numpy() @ _root(self.within).T
+        y = usual + own
+        coarse = torch.from_numpy(self._lent(self.lender[lent], arrivals, y))
+        fine = torch.from_numpy(y[:, N_TIMES:].reshape(len(y), 3, -1)).float()
+        return y, self.carrier.waves(coarse.exp(), fine.exp(), generators)
 
-    def _lenders(self, table, uniform):
-        """Rows of ``lender``, drawn for each scenario with a Gaussian kernel about its magnitude and ln distance."""
-        near = {"magnitude": self.law.near_in_magnitude, "ln_distance": self.law.near_in_ln_distance}
-        scale = np.array([near.get(name, np.inf) for name in self.conditions])
-        off = (self._conditions(table)[:, None] - self._conditions(self.bank.iloc[self.lender])) / scale
-        far = (off**2).sum(axis=2) / 2
+    def _lenders(self, steps, uniform):
+        """Rows of ``lender`` for usual ``steps`` asked for, drawn by what they would have to be stretched by."""
+        far = (((steps[:, None] - self.usual) / self.law.stretched_by) ** 2).sum(axis=2) / 2
         share = np.exp(far.min(axis=1, keepdims=True) - far).cumsum(axis=1)
-        return (share < uniform[:, None] * share[:, -1:]).sum(axis=1)
+        return (share < uniform.numpy()[:, None] * share[:, -1:]).sum(axis=1)
 
     def _lent(self, rows, arrivals, y):
         """ln power (n, 3, bin, frame) of the records ``rows`` with the spectra of y; P and S moved to ``arrivals``, and
@@ -225,6 +225,11 @@ def posterior(between, within, mean, n):
     """Mean (p,) and root (p, p) of the covariance of a station's term, from the mean residual of its ``n`` records."""
     gain = between @ np.linalg.inv(between + within / n) if n else np.zeros_like(between)
     return gain @ mean, _root(between - gain @ between)
+
+
+def _steps(y, arrivals):
+    """(n, 1 + N_TIMES) ln s from P to S and on to each of SHARES."""
+    return np.column_stack([np.log(np.diff(arrivals, axis=1)), y[:, :N_TIMES]])
 
 
 def _knots(times, end):

@@ -52,8 +52,8 @@ TRIALS = {  # model: {trial: (part of the settings, fields changed)}
         "all of B blended": ("evolve", {"blended_between": 1.0}), "W not blended": ("evolve", {"blended_within": 0.0}),
         "Gaussian draws": ("evolve", {"draws": "gaussian"}),
         "without Vs30": ("evolve", {"conditions": ("magnitude", "ln_distance")}),
-        "lenders nearer": ("evolve", {"near_in_magnitude": 0.25, "near_in_ln_distance": 0.2}),
-        "lenders from anywhere": ("evolve", {"near_in_magnitude": 9.0, "near_in_ln_distance": 9.0}),
+        "lenders nearer": ("evolve", {"stretched_by": 0.15}),
+        "lenders from anywhere": ("evolve", {"stretched_by": 9.0}),
     },
 }  # fmt: skip
 
