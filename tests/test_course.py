@@ -98,6 +98,14 @@ def test_an_exercise_is_a_question_a_collapsed_solution_and_its_check(number):
         assert rows_of(name)["says"].iloc[0] in said, "the committed solution is right"
 
 
+def test_the_lecturer_s_page_lists_every_exercise():
+    page = (environment.ROOT / "COURSE.md").read_text()
+    for notebook in NOTEBOOKS.values():
+        for question, *_ in exercises(notebook).values():
+            number, title = re.match(r"\*\*Exercise (\w+) · (.+?)\.?\*\*", question.source).groups()
+            assert f"{number} {title}" in page
+
+
 # ---- copies ----
 
 
