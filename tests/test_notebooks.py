@@ -38,8 +38,7 @@ def is_checked(cell):
 
 
 def test_there_are_notebooks():
-    numbers = [path.name[:2] for path in NOTEBOOKS]
-    assert numbers == sorted(set(numbers)) and {"01", "02", "03"} < set(numbers)
+    assert [path.name[:2] for path in NOTEBOOKS[:3]] == ["00", "01", "02"]
 
 
 @each_notebook
