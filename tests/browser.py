@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe")
 FLAGS += ("--no-first-run", "--disable-extensions", "--disable-background-networking", "--hide-scrollbars")
+# Chromium reads commands from 3 and answers to 4
+WIRE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 TROUBLE = {"Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed"}
 
 
@@ -63,13 +66,10 @@ def chromium(profile):
     """A ``Page`` of a Chromium whose profile is the folder ``profile``; it ends with the block."""
     (read_end, commands), (answers, write_end) = os.pipe(), os.pipe()
 
-    def connect():  # in the child: Chromium reads commands from 3 and writes answers to 4
-        kept = os.dup(read_end), os.dup(write_end)
-        os.dup2(kept[0], 3), os.dup2(kept[1], 4)
-
     call = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
+    wired = [sys.executable, "-c", WIRE, str(read_end), str(write_end)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(call, preexec_fn=connect, close_fds=False, **quiet)
+    process = subprocess.Popen([*wired, *call], pass_fds=(read_end, write_end), **quiet)
     os.close(read_end), os.close(write_end)
     with os.fdopen(commands, "wb", 0) as out, os.fdopen(answers, "rb") as back:
 

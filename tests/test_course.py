@@ -94,8 +94,21 @@ def test_an_exercise_is_a_question_a_collapsed_solution_and_its_check(number):
         assert solution.metadata.get("jupyter", {}).get("source_hidden") is True
         assert re.search(r"^ *answer = ", solution.source, re.MULTILINE)
         assert 1 <= len(solution.source.splitlines()) <= 12
+
+
+@pytest.mark.parametrize("number", list(NOTEBOOKS))
+def test_every_committed_solution_is_right(number):
+    for name, (*_, check) in exercises(NOTEBOOKS[number]).items():
         said = "".join(output.get("text", "") for output in check.outputs)
-        assert rows_of(name)["says"].iloc[0] in said, "the committed solution is right"
+        assert rows_of(name)["says"].iloc[0] in said
+
+
+def test_the_lecturer_s_page_lists_every_exercise():
+    page = (environment.ROOT / "COURSE.md").read_text()
+    for notebook in NOTEBOOKS.values():
+        for question, *_ in exercises(notebook).values():
+            number, title = re.match(r"\*\*Exercise (\w+) · (.+?)\.?\*\*", question.source).groups()
+            assert f"{number} {title}" in page
 
 
 # ---- copies ----

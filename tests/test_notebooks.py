@@ -15,12 +15,14 @@ import teeth
 from conftest import ROOT
 from nbformat import v4
 
+from tsgen import course
 from tsgen.running import command, environment, publish, runner
 from tsgen.study import Study
 
 NOTEBOOKS = environment.choose()
 UNCHECKED = {"nbval-ignore-output", "nbval-skip", "raises-exception", "nbval-raises-exception"}
-MOST_CODE_LINES = 140
+OF_EXERCISES = {course.SOLUTION, course.CHECK}  # tags of cells that are no part of a notebook's own code
+MOST_CODE_LINES, MOST_CELL_LINES = 140, 25
 LARGEST_IN_KB = 600
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -62,7 +64,9 @@ def test_it_has_the_parameters_and_their_defaults(path):
 @each_notebook
 def test_it_is_short_light_and_of_no_machine(path):
     notebook = nbformat.read(path, as_version=4)
-    assert sum(len(cell.source.splitlines()) for cell in code_cells(notebook)) <= MOST_CODE_LINES
+    own = [cell for cell in code_cells(notebook) if not OF_EXERCISES & set(cell.metadata.get("tags", ()))]
+    lines = [len(cell.source.splitlines()) for cell in own]
+    assert sum(lines) <= MOST_CODE_LINES and max(lines) <= MOST_CELL_LINES
     assert path.stat().st_size < 1000 * LARGEST_IN_KB
     publish.check_paths(path.read_text(), path.name)
     assert "papermill" not in notebook.metadata

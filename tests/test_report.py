@@ -67,7 +67,7 @@ def test_any_value_may_be_missing(drop):
 
 def test_formulas_are_drawn_and_what_cannot_be_drawn_stays_readable():
     assert "data:image/svg+xml" in report.formula(r"\frac{a}{b}")
-    assert report.formula(r"\nosuchcommand{a}") == r"<code>\nosuchcommand{a}</code>"
+    assert report.formula(r"\nosuchcommand{a}") == r'<code class="tex">\nosuchcommand{a}</code>'
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_page_shows_the_run_and_needs_nothing_from_the_network(whole):
     one = (whole / "notebooks" / "01-one.html").read_text()
     assert one.count("data:image/svg+xml") == 2
     for html in (page, one):
-        local = r"data:|notebooks/|figures/|results\.json|\.\./index\.html|#"
+        local = r"data:|notebooks/|figures/|results\.json|\.\./index\.html|0[12]-\w+\.html|#"
         assert not re.findall(rf'(?:src|href)="(?!{local})[^"]*', html)
         assert "<script" not in html
         assert "@import" not in html

@@ -27,6 +27,14 @@ FORMULA_SIZE_IN_PT = 13
 HTML = {"index": False, "border": 0, "na_rep": "", "justify": "unset"}
 LEADING = ("waveforms", "distances", "k_sweep")  # figures of the front page, where they are drawn
 HIDDEN = {"solution", "check"}  # tags of cells that a page does not show
+SPELLED = {  # TeX that matplotlib knows by another name
+    r"\\[td]?frac(\d)(\d)": r"\\frac{\1}{\2}",
+    r"\\[td]frac": r"\\frac",
+    r"\\[lr]Vert\b": r"\\Vert",
+    r"\\[lr]vert\b": "|",
+    r"\\(le|ge)\b": r"\\\1q",
+    r"\\([bB]igg?[lrm]?|middle)\b": "",
+}
 LINK = re.compile(r'(href="[^":/]+)\.ipynb(["#])')  # from one notebook to another
 SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fold", "station", "period_in_s"]
 SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
@@ -73,10 +81,12 @@ def formula(tex, display=False):
     """``tex`` drawn by matplotlib as an image that needs nothing else; what it cannot draw stays as TeX code."""
     font = FontProperties(size=FORMULA_SIZE_IN_PT * (1.15 if display else 1), math_fontfamily="stix")
     text = f"${' '.join(tex.split())}$"
+    for pattern, spelled in SPELLED.items():
+        text = re.sub(pattern, spelled, text)
     try:
         width, height, depth, *_ = MathTextParser("path").parse(text, dpi=72, prop=font)
     except ValueError:
-        return f"<code>{escape(tex)}</code>"
+        return f'<code class="tex">{escape(tex)}</code>'
     figure = Figure(figsize=(width / 72, height / 72))
     figure.text(0, depth / height, text, fontproperties=font, color="#1c2430")
     drawn = io.StringIO()
@@ -156,7 +166,7 @@ def write(folder, captions=None):
     rows = results.get("findings") or []
     content = {"kind": run.get("kind"), "profile": run.get("profile"), "facts": facts(run)}
     there, content["notebooks"] = [name for name, _ in done if (pages / f"{name}.ipynb").exists()], []
-    beside = dict(zip(there, zip(["", *there], [*there[1:], ""], strict=False), strict=True))
+    beside = {name: sides for name, *sides in zip(there, ["", *there], [*there[1:], ""], strict=False)}
     for name, entry in done:
         title, question = notebook_page(pages / f"{name}.ipynb", *beside.get(name, ()))
         content["notebooks"].append({"name": name, "title": title, "question": question} | entry)
@@ -168,6 +178,7 @@ def write(folder, captions=None):
             content["lacking"].setdefault(what, []).append(f"{part} of {name}")
     content["sections"] = sections(rows)
     content["figures"] = {name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn}
+    drawn = [*content["figures"]]
     content["leading"] = [*(name for name in LEADING if name in drawn), *(n for n in drawn if n not in LEADING)][:3]
     content |= {"left_out": len(rest), "left_out_table": rest.to_html(**HTML)}
     text = template().render(title="Site-specific strong motion, generated and judged", **content)
