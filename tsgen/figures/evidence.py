@@ -171,12 +171,12 @@ def period_correlation(study):
         image = ax.pcolormesh(edges, edges, values, cmap=colours, vmin=lowest, vmax=1)
         ax.set(xscale="log", yscale="log", aspect="equal", xlabel="period (s)", ylabel="period (s)")
         ax.label_outer()
-        ax.set_title(title.split(" (")[0], fontsize=7)
+        ax.set_title(textwrap.fill(title.split(" (")[0], 18), fontsize=7)
         for axis in (ax.xaxis, ax.yaxis):
             style.plain_ticks(axis, (0.1, 1))
         if values is expected:
-            drawn.colorbar(image, ax=axes[0], label=f"correlation, {title}")
-    drawn.colorbar(image, ax=axes[1], label="difference from it")
+            drawn.colorbar(image, ax=axes[0], label=f"correlation,\n{title}")
+    drawn.colorbar(image, ax=axes[1], label="difference\nfrom it")
     given = "residuals" if residuals.known_scenarios(*frames) else "values (each needs magnitudes and distances)"
     return finish(drawn, study, f"correlation of ln {given} between periods")
 
