@@ -52,7 +52,10 @@ def k_sweep(study):
     """Averaging k recordings, k = 1 to 10: the score stays, the amplitude falls as ½ ln Σw², the duration grows."""
     drawn, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
     parts = {"station score, S × S, held-out": ("score", "held_out")}
-    parts |= {"ln std, mix over single record": ("ln std", ""), "ln D5-95, mix over recordings": ("d5_95", "training")}
+    parts |= {
+        "ln standard deviation,\nmix over single record": ("ln std", ""),
+        "ln D5-95, mix over recordings": ("d5_95", "training"),
+    }
     for place, name in enumerate(averaging.SWEPT):
         rows = averaging.averaging(study, name)
         rows = rows[rows["set"].str.startswith("k = ")]
