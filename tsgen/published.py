@@ -1,8 +1,7 @@
 """The authors' published f0 and HVSR, drawn and scored as notebook 06 does: ``python -m tsgen.published FOLDER``.
 
-FOLDER holds hvsr_f0_station_CODE.npz from the repository of TimesNet-Gen's authors, a file a station: f0 of recordings
-and of what both models reconstruct of them, median HVSR curves of recordings and of TimesNet-Gen. Written into --out
-(published): f0.png, hvsr.png and published.json, the scores as findings.
+FOLDER holds hvsr_f0_station_CODE.npz from the repository of TimesNet-Gen's authors, one a station: f0 of recordings and
+of what both models reconstruct, median HVSR. Written into --out: f0.png, hvsr.png, published.json (scores as findings).
 """
 
 import sys
@@ -20,13 +19,11 @@ from tsgen.roles import role
 
 FILES = "hvsr_f0_station_*.npz"
 ROLES = {"real": "training", "timesnet": "reconstructed-timesnet", "vae": "reconstructed-cvae"}  # by array: who it is
-SET = "published f0"
 
 
 def read(folder):
-    """({role: {station: f0 (n,) in Hz}}, {station: (frequencies (f,), {role: median curve (f,)})}) of a folder.
-
-    ValueError in one sentence where there is no such file, or one is not what was published."""
+    """({role: {station: f0 (n,) in Hz}}, {station: (frequencies (f,), {role: median curve (f,)})}) of a folder;
+    ValueError in one sentence where it has no such files, or one is not what was published."""
     f0, hvsr = {name: {} for name in ROLES.values()}, {}
     for path in sorted(Path(folder).glob(FILES)):
         station = path.stem.rpartition("_")[2]
@@ -48,7 +45,7 @@ def scores(f0):
     real, rows = f0["training"], []
 
     def add(name, statistic, score):
-        rows.append(finding(name, "training", "score", statistic, score, protocol="in_sample", set=SET))
+        rows.append(finding(name, "training", "score", statistic, score, protocol="in_sample", set="published f0"))
 
     for name in list(ROLES.values())[1:]:
         groups = {"real": real, "reconstructed": f0[name]}
@@ -87,9 +84,9 @@ def main(arguments=None):
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    found = scores(f0)
     asked.out.mkdir(parents=True, exist_ok=True)
     draw(f0, hvsr, asked.out)
+    found = scores(f0)
     run = {"experiment": "The authors' published f0 of five AFAD stations, scored by this study's code."}
     run |= {"profile": "in-sample", "records": "f0 of the authors", "command": "python -m tsgen.published FOLDER"}
     run |= {"attribution": "TimesNet-Gen's authors, MIT licence", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
