@@ -20,10 +20,11 @@ SLOPES = ("pga", *(SPECTRAL[i] for i in (3, 8, 11, 14, 19)))  # PSA at 0.09, 0.2
 N_DRAWS = 400
 N_UNSEEN = 20  # stations that no model has seen
 REFERENCE_MAGNITUDE, REFERENCE_DISTANCE_IN_KM = 5.5, 30.0  # of the two sweeps: the middle of the training records
+ASKED = (6.0, 20.0)  # magnitude and distance (km) of the waves shown: within what the default's training reached
 SWEPT = {"magnitude": np.arange(4.0, 7.51, 0.5)}
 SWEPT |= {"distance_in_km": np.array([8.0, 12.0, 18.0, 30.0, 45.0, 70.0, 110.0, 160.0])}
 DEPTH_IN_KM = 8.0  # of the sweeps: shallower than any of their distances
-GRID_HALF_WIDTH_IN_KM, GRID_POINTS, GRID_DEPTH_IN_KM, GRID_MAGNITUDE, GRID_REPEATS = 60.0, 9, 10.0, 6.5, 4
+GRID_HALF_WIDTH_IN_KM, GRID_POINTS, GRID_DEPTH_IN_KM, GRID_MAGNITUDE, GRID_REPEATS = 60.0, 9, 10.0, 6.0, 4
 GRID_FREQUENCIES_IN_HZ = (1.0, 3.0, 10.0)
 PLAIN_VS30 = 400.0  # m/s, where none is known
 
@@ -52,9 +53,9 @@ def scenarios(study, which):
     return rows.reset_index(drop=True).assign(**sites)
 
 
-def one_scenario(study, magnitude, distance_in_km):
-    """One row of SCENARIO at the first target station."""
-    row = {"station": study.stations[0], "magnitude": magnitude, "distance_in_km": distance_in_km}
+def one_scenario(study):
+    """One row of SCENARIO: ASKED at the first target station."""
+    row = dict(zip(NEEDED, ASKED, strict=True)) | {"station": study.stations[0]}
     return pd.DataFrame([row | {"depth_in_km": DEPTH_IN_KM, "vs30_in_m_per_s": vs30_of(study, study.stations[0])}])
 
 

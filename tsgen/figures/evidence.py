@@ -52,7 +52,10 @@ def k_sweep(study):
     """Averaging k recordings, k = 1 to 10: the score stays, the amplitude falls as ½ ln Σw², the duration grows."""
     drawn, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
     parts = {"station score, S × S, held-out": ("score", "held_out")}
-    parts |= {"ln std, mix over single record": ("ln std", ""), "ln D5-95, mix over recordings": ("d5_95", "training")}
+    parts |= {
+        "ln standard deviation,\nmix over single record": ("ln std", ""),
+        "ln D5-95, mix over recordings": ("d5_95", "training"),
+    }
     for place, name in enumerate(averaging.SWEPT):
         rows = averaging.averaging(study, name)
         rows = rows[rows["set"].str.startswith("k = ")]
@@ -171,12 +174,12 @@ def period_correlation(study):
         image = ax.pcolormesh(edges, edges, values, cmap=colours, vmin=lowest, vmax=1)
         ax.set(xscale="log", yscale="log", aspect="equal", xlabel="period (s)", ylabel="period (s)")
         ax.label_outer()
-        ax.set_title(title.split(" (")[0], fontsize=7)
+        ax.set_title(textwrap.fill(title.split(" (")[0], 18), fontsize=7)
         for axis in (ax.xaxis, ax.yaxis):
             style.plain_ticks(axis, (0.1, 1))
         if values is expected:
-            drawn.colorbar(image, ax=axes[0], label=f"correlation, {title}")
-    drawn.colorbar(image, ax=axes[1], label="difference from it")
+            drawn.colorbar(image, ax=axes[0], label=f"correlation,\n{title}")
+    drawn.colorbar(image, ax=axes[1], label="difference\nfrom it")
     given = "residuals" if residuals.known_scenarios(*frames) else "values (each needs magnitudes and distances)"
     return finish(drawn, study, f"correlation of ln {given} between periods")
 

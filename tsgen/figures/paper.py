@@ -4,14 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.patches import FancyBboxPatch
-from scipy.stats import gaussian_kde
 
 from tsgen import findings, metrics
 from tsgen.evidence import scores as evidence
 from tsgen.figures import style
 from tsgen.figures.style import BLUE, ORANGE, SAME, figure, finish
 from tsgen.roles import role
-from tsgen.study import CONTROLS, PAPER_MODELS
+from tsgen.study import PAPER_MODELS
 
 SHOWN = ("training", *(each for name in PAPER_MODELS for each in (f"reconstructed-{name}", name)))
 LEGEND = {role(name).label: role(name).line for name in SHOWN}
@@ -46,47 +45,69 @@ def architecture(study):
 
 @figure
 def stations_f0(study):
-    """For each target station the distribution of f0: histogram (20 bins from 1 to 20 Hz) and density curve."""
-    s = study.settings.f0
-    edges = np.linspace(s.lowest_in_hz, s.highest_in_hz, s.n_bins + 1)
-    grid = np.geomspace(edges[0], edges[-1], 300)
-    drawn, panels = style.station_axes(study, LEGEND, xlabel="f0 (Hz)", ylabel="density (1/Hz)")
-    for name in SHOWN:
-        look, f0 = role(name), study.f0(name)
-        filled = {"color": "#d9d9d9", "edgecolor": "#7a7a7a", "linewidth": 0.6}
-        outline = {"histtype": "step", "color": look.color, "linewidth": 0.5, "alpha": 0.6}
-        for ax, station in zip(panels, study.stations, strict=True):
-            values = f0[station]
-            if len(values):
-                ax.hist(values, edges, density=True, **(filled if name == "training" else outline))
-            if len(values) > 1 and np.ptp(values) > 0.01:  # equal peaks have no density curve
-                density = gaussian_kde(np.log(values))(np.log(grid)) / grid  # of ln f0: its scatter is lognormal
-                ax.plot(grid, density, **look.line)
+    """For each target station the histogram of f0 that the score compares: 20 bins from 1 to 20 Hz, sum 1; grey:
+    recordings. Above it the similarity of each model's generated records to the recordings."""
+    drawn, panels = style.station_axes(study, LEGEND, xlabel="f0 (Hz)", ylabel="share of records")
+    for ax, station in zip(panels, study.stations, strict=True):
+        f0_panel(ax, station, {name: study.f0(name)[station] for name in SHOWN}, PAPER_MODELS, study.settings.f0)
     return finish(drawn, study, "f0 of recorded, reconstructed and generated records")
+
+
+def f0_panel(ax, station, f0, judged, settings=metrics.DEFAULT):
+    """Histograms of f0 {role: values in Hz}, and how alike those of ``judged`` are to the recordings'."""
+    edges = np.linspace(settings.lowest_in_hz, settings.highest_in_hz, settings.n_bins + 1)
+    shares = {name: metrics.f0_histogram(values, settings) for name, values in f0.items()}
+    ax.stairs(shares["training"], edges, fill=True, color="#d9d9d9")
+    for name, values in shares.items():
+        ax.stairs(values, edges, **role(name).line)
+    _titled(ax, station, "similarity", {n: metrics.js_similarity(shares["training"], shares[n]) for n in judged})
+
+
+def _titled(ax, station, words, values):
+    """Name of the station, and below it a number for each role."""
+    names = {name: role(name).label.removesuffix(", reconstructed") for name in values}
+    numbers = ", ".join(f"{names[name]} {findings.number(value)}" for name, value in values.items())
+    ax.set_title(f"{station}\n{words}: {numbers}", fontsize=8)
 
 
 @figure
 def stations_hvsr(study):
-    """For each target station the median HVSR curve of recorded, reconstructed and generated records."""
+    """For each target station the median HVSR curve of recorded, reconstructed and generated records; above it the
+    correlation of each model's generated curve with that of the recordings."""
     drawn, panels = style.station_axes(study, LEGEND, ylabel="H/V")
-    for name in SHOWN:
-        some, curves = study.some(name), study.hvsr(study.some(name))
-        for ax, station in zip(panels, study.stations, strict=True):
-            own = curves.take((some.table["station"] == station).to_numpy())
-            ax.plot(own.frequency_in_hz, own.median, **role(name).line)
-    for ax in panels:
-        ax.set_ylim(bottom=0)
+    curves = {name: (study.some(name).table["station"], study.hvsr(study.some(name))) for name in SHOWN}
+    for ax, station in zip(panels, study.stations, strict=True):
+        medians = {name: some.take((of == station).to_numpy()).median for name, (of, some) in curves.items()}
+        hvsr_panel(ax, station, curves["training"][1].frequency_in_hz, medians, PAPER_MODELS)
     return finish(drawn, study, "median HVSR")
+
+
+def hvsr_panel(ax, station, frequency_in_hz, medians, judged):
+    """Median HVSR curves {role: (f,)}, and the correlation of those of ``judged`` with the recordings'."""
+    for name, median in medians.items():
+        ax.plot(frequency_in_hz, median, **role(name).line)
+    known = np.isfinite(list(medians.values())).all(axis=0)
+    alike = {name: np.corrcoef(medians["training"][known], medians[name][known])[0, 1] for name in judged}
+    _titled(ax, station, "correlation", alike)
+    ax.set_ylim(bottom=0)
 
 
 def _heatmap(ax, study, frame, words, n_sources, colorbar=True):
     """A station matrix with its score in the title; n_sources: rows and columns that a station has."""
     style.similarity(ax, np.asarray(frame), colorbar)
+    for (row, column), value in np.ndenumerate(np.asarray(frame)):  # in hundredths: a cell is a quarter of an inch
+        look = {"ha": "center", "va": "center", "fontsize": 9 - 1.5 * n_sources}
+        ax.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", color="black" if value > 0.5 else "white", **look)
     n, f0 = len(study.stations), study.f0("training").items()
     middle = (np.arange(n) + 0.5) * n_sources
     names = [f"{station}\n{np.median(values):.1f} Hz" if len(values) else station for station, values in f0]
     ax.set_xticks(middle, names, rotation=90, fontsize=7)
-    ax.set_yticks(middle, names, rotation=0, fontsize=7)
+    if n_sources > 1:  # every row by its source, the first of a station by the station, too
+        sources = frame.index.get_level_values("source")
+        each = [f"{names[i // n_sources]}, {s}" if i % n_sources == 0 else s for i, s in enumerate(sources)]
+        ax.set_yticks(np.arange(len(each)) + 0.5, [text.replace("\n", " ") for text in each], rotation=0, fontsize=6)
+    else:
+        ax.set_yticks(middle, names, rotation=0, fontsize=7)
     ax.tick_params(length=0)
     for edge in range(1, n):
         ax.axhline(edge * n_sources, color="white", linewidth=0.8)
@@ -101,7 +122,7 @@ def _matrix(study, name):
     drawn, axes = plt.subplots(1, 2, figsize=(9.6, 4.4))
     _heatmap(axes[0], study, ideal, "ideal", 3, False)
     _heatmap(axes[1], study, frame, f"{role(name).label}, 3S × 3S", 3)
-    return finish(drawn, study, "within a station: real, reconstructed, generated; median recorded f0")
+    return finish(drawn, study, "numbers: hundredths; within a station: real, reconstructed, generated")
 
 
 @figure
@@ -129,7 +150,7 @@ def matrix_generated(study):
             frame = metrics.station_matrix(groups, "real", "generated", study.settings.f0)
             _heatmap(ax, study, frame, f"{role(name).label}, {protocol.replace('_', '-')}", 1, ax is row[-1])
             ax.set(xlabel="generated" if row is axes[-1] else "", ylabel="recorded" if ax is row[0] else "")
-    return finish(drawn, study, "S × S similarity, recorded f0 medians")
+    return finish(drawn, study, "S × S similarity in hundredths; below a station's name its median recorded f0")
 
 
 @figure
@@ -138,14 +159,14 @@ def matrix_pairs(study):
     drawn, axes = plt.subplots(1, len(PAPER_MODELS), figsize=(9.2, 4.2))
     for ax, name in zip(axes, PAPER_MODELS, strict=True):
         _heatmap(ax, study, study.matrix(("real", "training"), ("generated", name)), f"{role(name).label}, 2S × 2S", 2)
-    return finish(drawn, study, "within a station: real, generated")
+    return finish(drawn, study, "numbers: hundredths; within a station: real, generated")
 
 
 @figure(needs=["two stations"])
 def scores(study):
     """S × S score of each model and control with its interval, in-sample and held-out; bands: chance, and training
     recordings against held-out ones."""
-    names = (*PAPER_MODELS, *CONTROLS)
+    names = study.judged
     against = findings.select(evidence.recordings(study), against="held_out", statistic="S × S")
     protocols = evidence.protocols(study)
     size = {"figsize": (0.5 + 4.5 * len(protocols), 0.42 * len(names) + 1.7), "squeeze": False}

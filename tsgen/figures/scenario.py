@@ -30,8 +30,8 @@ def _frames(study, which):
 
 @figure(needs=NEEDS)
 def scenario_waves(study):
-    """Five realisations of one scenario, M 6.5 at 20 km, and five of the truth where it can be drawn."""
-    row = scenarios.one_scenario(study, 6.5, 20.0)
+    """Five realisations of one scenario, M 6 at 20 km, and five of the truth where it can be drawn."""
+    row = scenarios.one_scenario(study)
     sets = {"cgm": scenarios.generated(study, row, 5)}
     if study.kind == "simulated":
         sets["fresh"] = scenarios.truth(study, row.loc[row.index.repeat(5)])
@@ -43,17 +43,19 @@ def scenario_waves(study):
         column[0].set_title(look.label)
         column[-1].set_xlabel("time (s)")
     axes[2, 0].set_ylabel("acceleration, E (cm/s²)")
-    return finish(drawn, study, f"M 6.5 at 20 km, station {study.stations[0]}")
+    magnitude, distance = scenarios.ASKED
+    return finish(drawn, study, f"M {magnitude:g} at {distance:g} km, station {study.stations[0]}")
 
 
 @figure(needs=NEEDS)
 def scenario_scaling(study):
     """PGA, PSA and Fourier amplitude by magnitude at 30 km and by distance at M 5.5. Lines: medians, bands 16 to 84 %;
-    crosses are held-out recordings moved to the scenario; grey is what training did not reach."""
+    crosses are held-out recordings, of other distances (above) and magnitudes (below), each shifted to the panel's
+    30 km or M 5.5 by the scaling of the training recordings; grey is what training did not reach."""
     frames, limits = _frames(study, "sweep"), scenarios.reach(study)
     n = len(frames["cgm"]) // sum(map(len, scenarios.SWEPT.values())) * len(scenarios.SWEPT["magnitude"])
     parts = {"magnitude": slice(n), "distance_in_km": slice(n, None)}
-    crosses = {"color": role("held_out").color, "label": "held out, moved to the scenario"}
+    crosses = {"color": role("held_out").color, "label": "held out, shifted to 30 km or M 5.5"}
     drawn, axes = plt.subplots(2, 3, figsize=(11, 6.4))
     for row, (sweep, part) in zip(axes, parts.items(), strict=True):
         for ax, (words, (columns, period)) in zip(row, SHOWN.items(), strict=True):
@@ -75,7 +77,7 @@ def scenario_scaling(study):
                 if end > start:
                     ax.axvspan(start, end, color="#eeeeee", zorder=0)  # what training did not reach
     title = f"station {study.stations[0]}, by magnitude at 30 km, by distance at M 5.5"
-    return finish(drawn, study, title, axes[0, 0], ncols=4)
+    return finish(drawn, study, title, axes[0, 0], ncols=5)
 
 
 def _expected(ax, study, sweep, period):
@@ -140,7 +142,8 @@ def scenario_residuals(study):
         image = ax.imshow(mean, cmap="RdBu_r", vmin=-0.6, vmax=0.6, origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(mean):
             mark = "*" if abs(value) > 2 * error[i, j] else ""
-            ax.text(j, i, f"{value:+.2f}{mark}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=7)
+            text = f"{value:+.2f}{mark}".replace("-", "−") if np.isfinite(value) else "–"
+            ax.text(j, i, text, ha="center", va="center", fontsize=7)
         for axis, edges, digits in ((ax.xaxis, distances, 0), (ax.yaxis, magnitudes, 1)):
             axis.set_ticks(range(4), [f"{a:.{digits}f}–{b:.{digits}f}" for a, b in pairwise(edges)], fontsize=7)
         ax.set(title=title, xlabel="distance (km)")
@@ -176,7 +179,7 @@ def scenario_onsets(study):
 
 @figure(needs=NEEDS)
 def scenario_map(study):
-    """Map of the Fourier amplitude generated for M 6.5 on a grid of sites, each with its nearest station's Vs30."""
+    """Map of Fourier amplitude generated for one earthquake on a grid of sites, each of its nearest station's Vs30."""
     sites, n = scenarios.sites(study), scenarios.GRID_POINTS
     drawn, axes = plt.subplots(1, 4, figsize=(12, 3.3), sharey=True)
     ends = scenarios.GRID_HALF_WIDTH_IN_KM * (1 + 1 / (n - 1))
@@ -190,7 +193,8 @@ def scenario_map(study):
         ax.set(xlabel="east (km)", title=title)
         drawn.colorbar(image, ax=ax, shrink=0.8)
     axes[0].set_ylabel("north (km)")
-    return finish(drawn, study, "M 6.5 at 10 km depth below the star, amplitude in cm/s")
+    title = f"M {scenarios.GRID_MAGNITUDE:g} at {scenarios.GRID_DEPTH_IN_KM:g} km depth below the star"
+    return finish(drawn, study, f"{title}, amplitude in cm/s")
 
 
 SPECTRA = {kind: names for kind, names in structures.KINDS.items() if names != structures.CAPACITIES}
@@ -210,7 +214,7 @@ def _suites(study):
 def _legend(drawn, axes):
     """One legend of all rows' lines, each role once."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
 
 
 @figure(needs=FELT)
@@ -235,7 +239,7 @@ def structural_demand(study):
                 ax.set_ylabel(kind.replace("inelastic ratio", "inelastic / elastic displacement"))
         row[0].set_title(given, loc="left")
     _legend(drawn, axes[:, 0])
-    return finish(drawn, study, "what oscillators feel")
+    return finish(drawn, study, "what oscillators feel; lines: medians, grey: 16 to 84 % of the reference")
 
 
 @figure(needs=FELT)
@@ -263,26 +267,28 @@ def structural_bias(study):
 @figure(needs=FELT)
 def fragility_curves(study):
     """Probability that the frame's largest drift exceeds each limit, by PSA at its period: lognormal fit (lines) and
-    every few records (dots)."""
+    the records themselves (marks, one in twenty of a line's length)."""
     rows = _suites(study)
     size = {"figsize": (11, 0.8 + 2.9 * len(rows)), "sharex": "col", "sharey": True, "squeeze": False}
     drawn, axes = plt.subplots(len(rows), len(structures.LIMITS), **size)
     for row, (given, frames) in zip(axes, rows, strict=True):
         for ax, name in zip(row, structures.CAPACITIES, strict=True):
-            for frame, look in frames:
+            for marker, (frame, look) in zip("osD^v<>P", frames, strict=False):
                 values = np.sort(frame[name].dropna())
                 if len(values) < 2:
                     continue
                 x = np.linspace(values[0] - 0.3, values[-1] + 0.3, 100)
                 fit = norm.cdf(x, np.median(values), values.std(ddof=1))
-                ax.plot(np.exp(x) / G_IN_CM_S2, fit, label=look.label, **look.line)
+                ax.plot(np.exp(x) / G_IN_CM_S2, fit, color=look.color, linewidth=1.2, label=f"{look.label}, fit")
                 share = (np.arange(len(values)) + 0.5) / len(values)
-                ax.plot(np.exp(values) / G_IN_CM_S2, share, ".", color=look.color, markersize=5, markevery=0.03)
+                marks = {"color": look.color, "marker": marker, "markerfacecolor": "none", "markersize": 4}
+                marks |= {"linestyle": "none", "markevery": 0.05, "label": f"{look.label}, records"}
+                ax.plot(np.exp(values) / G_IN_CM_S2, share, **marks)
         row[0].set_ylabel(f"probability of exceedance\n{given}")
     for ax, (limit, drift) in zip(axes[0], structures.LIMITS.items(), strict=True):
         ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
     for ax in axes[-1]:
         ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
     _legend(drawn, axes[:, 0])
-    title = f"frame of {structures.BUILDING.n_storeys} storeys, records scaled; lines: lognormal fit, dots: records"
+    title = f"frame of {structures.BUILDING.n_storeys} storeys, records scaled; lines: lognormal fit, marks: records"
     return finish(drawn, study, title)
