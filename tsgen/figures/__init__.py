@@ -6,7 +6,7 @@ A function under ``@figure`` (style.py) is one: nothing else lists it.
 import matplotlib.pyplot as plt
 from PIL import Image as Picture
 
-from tsgen.figures import data, evidence, models, paper, scenario  # noqa: F401  (each fills FIGURES)
+from tsgen.figures import data, evidence, models, moving, paper, scenario  # noqa: F401  (each fills FIGURES)
 from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
 from tsgen.needs import Lacking
 
@@ -32,10 +32,13 @@ def draw(study, name):
 
 
 def show(study, name):
-    """Draw figure ``name`` and give the saved file to the notebook; where the records lack what it needs, say so."""
+    """Draw figure ``name`` and give the saved file to the notebook, to a reader's with sliders where it has some; where
+    the records lack what it needs, say so."""
     from IPython.display import Image
 
     try:
+        if name in moving.SLIDERS and moving.is_live():
+            return moving.SLIDERS[name](study)
         return Image(filename=draw(study, name))
     except Lacking as lacking:
         print(lacking)

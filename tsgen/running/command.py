@@ -114,7 +114,7 @@ def test(fast):
     steps += [[*run, "tsgen.running.command", "smoke"]] if fast else strict
     with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
         path = os.pathsep.join((str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")))
-        environ = os.environ | {"TSGEN_RUNS": runs, "PYTHONPATH": path}
+        environ = os.environ | {"TSGEN_RUNS": runs, "TSGEN_STATIC": "1", "PYTHONPATH": path}
         for step in steps:
             print("\n" + " ".join(["$ python", *step[1:]]), flush=True)
             if code := subprocess.run(step, cwd=ROOT, env=environ).returncode:

@@ -191,7 +191,8 @@ def run(notebooks, folder, values):
     with tempfile.TemporaryDirectory() as jupyter:  # "python3" is what runs this, whatever the user has installed
         # a failing cell is told by papermill: the kernel's own account of it would be noise
         write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
-        for path, seconds, error in side_by_side(execute, longest_first, folder, values, JUPYTER_PATH=jupyter):
+        environ = {"JUPYTER_PATH": jupyter, "TSGEN_STATIC": "1"}  # a picture where a reader gets sliders
+        for path, seconds, error in side_by_side(execute, longest_first, folder, values, **environ):
             done[path.stem] = {"seconds": round(seconds, 1)} | ({"error": error} if error else {"code": key})
             lacking = left_out(folder / "notebooks" / path.name)
             done[path.stem] |= {"left out": lacking} if lacking else {}
