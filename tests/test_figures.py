@@ -51,7 +51,7 @@ def test_every_figure_draws_without_warnings_and_labels_its_axes(study, name):
 def test_a_figure_says_what_the_records_lack(poor, name):
     asked = dict.fromkeys(("score_ceiling", "score_improper", "own_station", "scores"), "two target stations")
     asked["magnitude_distance"] = "magnitudes"
-    if wanted := "magnitudes" if name.startswith("scenario") else asked.get(name):
+    if wanted := "magnitudes" if name.startswith(("scenario", "few")) else asked.get(name):
         with pytest.raises(Lacking, match=f"lack of .*{wanted}"):
             figures.draw(poor, name)
         return

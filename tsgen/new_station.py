@@ -10,7 +10,7 @@ import pandas as pd
 from tsgen import carrier, features, generate, hvsr, intensity, station_term
 from tsgen.evidence import copying, distances
 from tsgen.evolve import Evolve
-from tsgen.features import FEATURES
+from tsgen.features import FEATURES, shown
 from tsgen.measures import PERIODS_IN_S, SCENARIO, SPECTRAL
 from tsgen.needs import scenario_known
 from tsgen.records import Records
@@ -123,6 +123,16 @@ def _made(study, name, others, own, asked, seed):
     return generate.sample(law, scenarios=asked[SCENARIO], n=N_ASKED, seed=seed)
 
 
+def region(study, out, columns):
+    """station_term.SpectralLaw of BSSA14 with the bias and the variances of recordings at other stations than ``out``;
+    None where no other has two."""
+    others = pd.concat([frame(study, which) for which in ("background", "training")], ignore_index=True)
+    others = others[~others["station"].isin(out)].dropna(subset=[*SCENARIO[:3], *columns])
+    if not others["station"].duplicated().any():
+        return None
+    return SpectralLaw.fit(others, columns, station_term.bssa14(columns))
+
+
 def everyone(study, choice, names, whole, pool=None):
     """``waves``, and what takes no waves: OURS of another station, recordings drawn again, the background's scatter
     about the mean of n records, all training recordings as if generated; and, response spectra alone, BSSA14 with the
@@ -130,24 +140,22 @@ def everyone(study, choice, names, whole, pool=None):
     made, known, asked = waves(study, choice, names, whole), frame(study, "training"), scenarios(study, whole)
     follows = dict(zip(study.stations, study.stations[1:] + study.stations[:1], strict=True))
     ours = made[made["subject"] == OURS]
-    parts = [made, known.assign(subject="training", set=f"n = {ALL}")]
+    parts = [made] + [known.assign(subject="training", set=f"n = {ALL}")] * (choice == 0)
     parts += [ours.assign(subject=OTHER, station=ours["station"].map(follows))] * (len(follows) > 1)
-    columns, rng = distances.whitenings(study)["spectra"].columns, np.random.default_rng([study.seed, choice])
+    rng, columns = np.random.default_rng([study.seed, choice]), spectral(study)
     for out in left_out(study):
-        others = pd.concat([frame(study, "background"), known.query("station not in @out")], ignore_index=True)
-        region = SpectralLaw.fit(others, columns, station_term.bssa14(columns))
-        laws = {MODEL: region, ERGODIC: region}
+        law = region(study, out, columns)
+        laws = {} if law is None else {MODEL: law, ERGODIC: law}
         if pool is not None:
             laws[IDEAL] = SpectralLaw.fit(pool, columns, station_term.regressed(pool, columns))
+        others = pd.concat([frame(study, "background"), known.query("station not in @out")], ignore_index=True)
         for n in numbers(study, choice):
-            own = known.iloc[chosen(study, choice, n)].query("station in @out")
-            of = {"set": f"n = {n}"}
+            own, of = known.iloc[chosen(study, choice, n)].query("station in @out"), {"set": f"n = {n}"}
             if n != 0:
                 again = own.groupby("station").sample(N_DRAWN, replace=True, random_state=rng)
-                sides = (side[["station", "event", *COLUMNS]] for side in (own, others))
-                shifted = features.shifted(*sides, out, N_DRAWN, choice)
                 again = again.assign(subject="control_bootstrap", event="", **of)  # a record drawn twice counts twice
-                parts += [again, shifted.assign(subject=SHIFTED, **of)]
+                sides = (side[["station", "event", *COLUMNS]] for side in (own, others))
+                parts += [again, features.shifted(*sides, out, N_DRAWN, choice).assign(subject=SHIFTED, **of)]
             for station in out:
                 rows, mine = asked[asked["station"] == station], own[own["station"] == station]
                 named = rows[["station", "event"]].loc[rows.index.repeat(N_CLOSED)].reset_index(drop=True)
@@ -157,3 +165,9 @@ def everyone(study, choice, names, whole, pool=None):
     table = pd.concat(parts, ignore_index=True)
     table["event"] = table["event"].where(table["event"] != "", "drawn " + table.index.astype(str))
     return table
+
+
+def spectral(study):
+    """Columns of ln PSA that the targets' recordings show."""
+    recorded = pd.concat([study.features(which) for which in ("training", "held_out")], ignore_index=True)
+    return shown(recorded, SPECTRAL, study.stations)

@@ -1,7 +1,7 @@
 """What can be said of the motion of a station from n of its records? Quality against n, for all who are given the same.
 
 Each station that is judged gives n training records, all others' records are the background (``new_station``). Who
-takes a magnitude and a distance is scored given those of recordings that nothing has seen, others on their station's law.
+takes a magnitude and a distance is scored given those of recordings that nothing has seen, others on the station's law.
 """
 
 import numpy as np
@@ -25,6 +25,7 @@ from tsgen.new_station import (
     everyone,
     frame,
     scenarios,
+    spectral,
 )
 from tsgen.study import N_GIVEN
 
@@ -55,8 +56,8 @@ class Judged:
         station, event = (self.keys.get_level_values(i).to_numpy(object) for i in (0, 1))
         self.sample = Sample(np.zeros(len(self.keys)), event, station)
         (weights,) = findings.event_weights(self.sample, n_draws=N_DRAWS, seed=seed)
-        self.weights, spread = weights.astype(float), []
-        for name in sorted(set(station)):
+        self.weights, self.stations, spread = weights.astype(float), sorted(set(station)), []
+        for name in self.stations:
             own, rows = station == name, y.station == name
             of = (y.event[rows] == event[own][:, None]).astype(float)
             of /= of.sum(axis=1, keepdims=True)
@@ -71,19 +72,18 @@ class Judged:
         each = Sample(each, self.sample.event, self.sample.station)
         return distances.by_station(each, self.weights, distances.weighted_mean)
 
-    def told(self, each, choices=1):
+    def told(self, each):
         """Estimate of each [(stations, 1 + draws) a choice of records]; see ``drawn``."""
         return distance.expanded(drawn(each), self.sample)
 
 
 def drawn(each):
     """(1 + draws,) mean over stations and choices of each [(stations, 1 + draws) a choice]; choices are drawn again,
-    too. A station without a value in all choices is left out."""
-    each = np.array(each)
-    each = each[:, np.isfinite(each).any(axis=(0, 2))]
-    if not each.size:
-        return np.full(1 + N_DRAWS, np.nan)
-    values = np.nanmean(each, axis=1)  # (choices, 1 + draws)
+    too. A station that a draw leaves out is not in its mean."""
+    each = np.array(each)  # (choices, stations, 1 + draws)
+    there = np.isfinite(each)
+    n, total = there.sum(axis=1), np.where(there, each, 0.0).sum(axis=1)
+    values = np.divide(total, n, np.full(n.shape, np.nan), where=n > 0)
     again = np.random.default_rng(0).integers(len(values), size=(len(values), values.shape[1]))
     again[:, 0] = np.arange(len(values))
     return np.take_along_axis(values, again, axis=0).mean(axis=0)
@@ -104,13 +104,18 @@ def told(studies, names=WHOLE, choices=(0,), pool=None):
     for place, against in enumerate(("fresh", "held_out")[first.kind == "recorded" :]):
         truths = [_truth(study, against) for study in studies]
         rows += _distances(first, cases, truths, against, paired=place == 0)
-        rows += _given(first, cases, pd.concat(truths), against) if place == 0 else []
+        rows += _given(first, cases, truths, against) if place == 0 else []
     return [row | {"protocol": "few"} for row in rows if "value" in row]
+
+
+def brief(study):
+    """Generators of BRIEF that can be had on these records."""
+    return [name for name in BRIEF if name != UNSEEN or name in study.models]
 
 
 def few(study):
     """``told`` of a run: one choice of records, and the generators of BRIEF."""
-    names = [name for name in BRIEF if name != UNSEEN or name in study.models]
+    names = brief(study)
     inputs = [study.stage("measured", "given-fresh")] * (study.kind == "simulated") + distances.inputs_of(study)
     return study.keep_findings("few", lambda: told([study], names), inputs)
 
@@ -138,6 +143,9 @@ def _distances(study, cases, truths, against, paired):
             if measure == "site":
                 skill = judged.told([1 - part / scale for part in each])
                 rows.append(finding(subject, against, measure, "skill", skill, **named))
+            for i, station in enumerate(judged.stations if (subject, measure, paired) == (OURS, "site", True) else ()):
+                own = judged.told([part[i : i + 1] for part in each])
+                rows.append(finding(subject, against, measure, distances.DISTANCE, own, station=station, **named))
         for of, rival, less in _pairs(values) if paired else ():
             rows.append(finding(OURS, rival, measure, distances.DISTANCE, judged.told(less), set=of))
             if measure == "site":
@@ -158,35 +166,45 @@ def _pairs(values):
             yield of, rival, [a - b for a, b in zip(values[of, OURS], theirs, strict=True)]
 
 
-def _given(study, cases, truth, against):
+def _given(study, cases, truths, against):
     """Findings given the scenario, where a generator takes one; the bias of who takes none is its station's."""
-    columns, rows, values = list(distances.whitenings(study)["spectra"].columns), [], {}
-    truth = truth.dropna(subset=columns)
-    judged = Judged(Sample.of(truth[columns], truth), study.seed)
-    at = pd.MultiIndex.from_frame(truth[["station", "event"]])
+    columns, rows, values = spectral(study), [], {}
+    truths = [truth.dropna(subset=columns) for truth in truths]
+    whole = pd.concat(truths)
+    judged = Judged(Sample.of(whole[columns], whole), study.seed)
     for (of, subject), choices in cases.items():
-        found = [pd.concat(xs).groupby(["station", "event"])[[*columns]] for xs in choices]
-        if set(at) <= set(found[0].groups):
-            unit, each = len(columns) ** 0.5, []
-            for groups in found:
-                x = {key: part.to_numpy(float) for key, part in groups}
-                x = np.stack([x[key] for key in at]) / unit
-                each.append(judged.by_station(distances.scores_of(x, truth[columns].to_numpy() / unit)))
-            values[of, subject] = each
-            rows.append(finding(subject, against, "psa", SCORE, judged.told(each), set=of, n=len(at)))
+        asked = (set(zip(x["station"], x["event"], strict=True)) for x in choices[0])
+        if all(events >= {*_at(truth)} for events, truth in zip(asked, truths, strict=True)):
+            each = [np.concatenate([*map(_scored, xs, truths, [columns] * len(xs))]) for xs in choices]
+            values[of, subject] = each = [judged.by_station(part) for part in each]
+            rows.append(finding(subject, against, "psa", SCORE, judged.told(each), set=of, n=len(whole)))
         if subject in (MODEL, ERGODIC, IDEAL):
             continue
         for name in MEASURED:
-            each = []
-            for xs in choices:
-                x = pd.concat(xs)
-                there = x.groupby(["station", "event"])[name].mean().reindex(at).to_numpy()
-                plain = x.groupby("station")[name].mean().reindex(truth["station"]).to_numpy()
-                each.append(judged.by_station(np.where(np.isfinite(there), there, plain) - truth[name].to_numpy()))
-            rows.append(finding(subject, against, name, "bias", judged.told(each), set=of, n=len(at)))
+            each = [np.concatenate([*map(_beyond, xs, truths, [name] * len(xs))]) for xs in choices]
+            bias = judged.told([judged.by_station(part) for part in each])
+            rows.append(finding(subject, against, name, "bias", bias, set=of, n=len(whole)))
     for of, rival, less in _pairs(values):
         rows.append(finding(OURS, rival, "psa", LESS, judged.told(less), set=of))
     return rows
+
+
+def _at(truth):
+    return pd.MultiIndex.from_frame(truth[["station", "event"]])
+
+
+def _scored(x, truth, columns):
+    """(n,) energy scores of the rows of truth by what was made for the scenario of each."""
+    made = {of: part.to_numpy(float) for of, part in x.groupby(["station", "event"])[columns]}
+    unit = len(columns) ** 0.5
+    return distances.scores_of(np.stack([made[of] for of in _at(truth)]) / unit, truth[columns].to_numpy() / unit)
+
+
+def _beyond(x, truth, name):
+    """(n,) mean of x for the scenario of each row of truth, or for its station where x has no scenario, less truth."""
+    given = x.groupby(["station", "event"])[name].mean().reindex(_at(truth)).to_numpy()
+    plain = x.groupby("station")[name].mean().reindex(truth["station"]).to_numpy()
+    return np.where(np.isfinite(given), given, plain) - truth[name].to_numpy()
 
 
 def _memory(seen, cases):

@@ -6,7 +6,7 @@ A function under ``@figure`` (style.py) is one: nothing else lists it.
 import matplotlib.pyplot as plt
 from PIL import Image as Picture
 
-from tsgen.figures import data, evidence, models, moving, paper, scenario  # noqa: F401  (each fills FIGURES)
+from tsgen.figures import data, evidence, few, models, moving, paper, scenario  # noqa: F401  (each fills FIGURES)
 from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
 from tsgen.needs import Lacking
 
