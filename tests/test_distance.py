@@ -208,7 +208,7 @@ def test_pairs_are_compared_on_the_same_held_out_records(judged):
 
 def test_given_the_scenario_the_truth_scores_least_and_noise_of_no_scenario_is_seen(study, judged):
     rows = select(judged, protocol="scenario", measure="spectra", statistic="energy score")
-    assert set(rows["subject"]) == {"cgm", "control_regression", "control_stochastic", "fresh"}
+    assert set(rows["subject"]) == {"cgm", "evolve", "control_regression", "control_stochastic", "fresh"}
     assert rows["subject"].iloc[rows["value"].argmin()] == "fresh"
     gap = one(judged, subject="cgm", protocol="scenario", measure="spectra", statistic=distances.DISTANCE)
     scores = rows.set_index("subject")["value"]

@@ -54,6 +54,7 @@ TOLD_APART = {
     "timesnet_trials": "set",
     "cvae_trials": "set",
     "cgm_trials": "set",
+    "evolve_trials": "set",
     "transfer": "set",
     "roughness": "set",
     "cgm_leaks": "set",

@@ -34,6 +34,7 @@ def call(tmp_path_factory):
         ("--model", "cgm", "--station", "sim.02", "--magnitude", "5", "--distance", "30"),
         ("--model", "control_stochastic", "--station", "SIM.02", "--magnitude", "5", "--distance", "30"),
         ("--model", "control_regression", "--station", "SIM.02"),
+        ("--model", "evolve", "--station", "SIM.02", "--magnitude", "5", "--distance", "30"),
     ],
 )
 def test_what_is_generated_says_so_in_every_file_and_reads_back(call, given, capsys):
@@ -51,10 +52,10 @@ def test_what_is_generated_says_so_in_every_file_and_reads_back(call, given, cap
         assert back.table["magnitude"].tolist() == [5.0] * 3 and back.table["distance_in_km"].tolist() == [30.0] * 3
 
 
-def test_a_site_without_records_and_a_scenario_out_of_reach(call, capsys):
-    code, folder = call(
-        "--model", "cgm", "--vs30", "450", "--magnitude", "7.5", "--distance", "25", "-n", "2", "--seisbench"
-    )
+@pytest.mark.parametrize("model", ["cgm", "evolve"])
+def test_a_site_without_records_and_a_scenario_out_of_reach(call, model, capsys):
+    scenario = "--vs30", "450", "--magnitude", "7.5", "--distance", "25"
+    code, folder = call("--model", model, *scenario, "-n", "2", "--seisbench")
     assert code == 0 and "magnitude 7.5 lies outside what was learned from" in capsys.readouterr().out
     table = pd.read_csv(folder / "metadata.csv")
     assert (table["station_vs30_mps"] == 450).all() and table["note"].str.contains("extrapolated").all()
@@ -77,7 +78,7 @@ def test_the_terms_of_recordings_go_with_what_was_learned_from_them(call, tmp_pa
         (("--model", "cgm", "--station", "SIM.01", "--magnitude", "6"), "both --magnitude and --distance"),
         (("--model", "cgm", "--vs30", "400"), "both --magnitude and --distance"),
         (("--model", "cgm", "--station", "SIM.01", "--depth", "9"), "both --magnitude and --distance"),
-        (("--model", "control_regression", "--vs30", "400", "--magnitude", "5", "--distance", "9"), "cgm takes --vs30"),
+        (("--model", "control_regression", "--vs30", "400", "--magnitude", "5", "--distance", "9"), "evolve take --vs30"),
         (("--model", "cgm", "--station", "SIM.01", "-n", "0"), "-n must be 1 or more"),
         (("--model", "cgm", "--station", "SIM.01", "--records", "nowhere"), "nowhere: no such folder"),
     ],

@@ -226,6 +226,25 @@ class CGMSettings(OwnRecipe):
             raise ValueError(f"unknown faults {', '.join(unknown)}; known: {', '.join(CGM_FAULTS)}")
 
 
+EVOLVE_OPTIONS = {"draws": ("lent", "gaussian")}
+
+
+@dataclass(frozen=True)
+class EvolveSettings:
+    """Our generator, ``evolve``; chosen on background stations of a network that nothing else uses (notebook 10)."""
+
+    conditions: tuple[str, ...] = ("magnitude", "ln_distance", "ln_vs30")
+    near_in_magnitude: float = 0.5  # standard deviation of a lender's about what is asked for
+    near_in_ln_distance: float = 0.4
+    blended_between: float = 0.7  # share of B averaged over shifts in frequency: a site's peak may stand anywhere
+    blended_within: float = 0.5  # of W
+    calibrated: bool = True  # for what lending, stretching and carrying add in the mean
+    draws: str = "lent"  # of a record's own term: the lender's, or "gaussian" by W
+
+    def __post_init__(self):
+        _demand(self, EVOLVE_OPTIONS)
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """One recipe for all models; phase 0 is the background, phase 1 the fine-tuning."""
@@ -261,6 +280,7 @@ class Profile:
     cgm: CGMSettings
     training: TrainingSettings
     simulation: SimulationSettings
+    evolve: EvolveSettings = EvolveSettings()
     hvsr: HVSRSettings = HVSRSettings()
     f0: F0Settings = F0Settings()
     quality: QualitySettings = QualitySettings()

@@ -12,20 +12,19 @@ import pandas as pd
 import torch
 
 from tsgen import scenario, spectrogram
-from tsgen.carrier import Carrier
+from tsgen.carrier import STEPS_A_DECADE, Carrier
+from tsgen.config import EvolveSettings
 from tsgen.needs import scenario_known
 from tsgen.oscillator import true_waveforms
 
 BEFORE_P_IN_S = 5.0  # in what is generated, and in a record that does not say where P is
 S_MINUS_P_IN_S_PER_KM = 1 / 8.3  # of crustal rock
 SHARES = (0.75, 0.95)  # of the horizontals' energy: until then and from there on, time behind S is stretched
-SHORTEST_IN_S = 0.6  # of what is stretched
 N_TIMES = len(SHARES)
+SHORTEST_IN_S = 0.6  # of what is stretched
 MOST_BACKGROUND = 2000  # records: more cost memory and tell little more
-KERNEL = (0.5, 0.4)  # standard deviation of a lender's magnitude and ln distance about those asked for
-BLENDED = (0.7, 0.5)  # shares of B and W that are averaged over shifts: a site's peak may stand anywhere
+FEWEST = 5  # records of a station that tells of B; where none has as many, those with most
 SHIFT_IN_DECADES = 0.5  # the largest, either way
-LAST = 1000.0  # times as long as the last stretch, and s before P: beyond any record
 N_CALIBRATED = 250  # records
 BATCH = 64  # records at once
 
@@ -34,26 +33,34 @@ class Evolve:
     """The generator, fitted to the targets' training records and the background.
 
     settings: sampling_rate_in_hz, n_samples and n_fft, as config.CGMSettings has them; stations: names to serve, by
-    default the training's; one without records there has n = 0, the prior of all stations.
+    default the training's; one without records there has n = 0, the prior at its scenarios' Vs30. By station alone
+    where no record has magnitude and distance.
     """
 
     name = "evolve"
 
-    def __init__(self, settings, background, training, stations=None):
-        self.settings, self.stations = settings, tuple(training.stations if stations is None else stations)
+    def __init__(self, settings, background, training, stations=None, law=EvolveSettings()):  # noqa: B008 (frozen)
+        self.law, self.settings = law, settings
+        self.stations = tuple(training.stations if stations is None else stations)
         self.carrier = Carrier(settings.n_samples, settings.sampling_rate_in_hz)
-        known = scenario_known(training).any() or (not len(training) and scenario_known(background).any())
-        self.conditions = scenario.NEEDED if known else ()
+        bins = np.arange(self.carrier.n_fft // 2 + 1) * settings.sampling_rate_in_hz / self.carrier.n_fft
+        fine = self.carrier.frequency_in_hz
+        self._at_bins = np.array([np.interp(bins.clip(fine[0]), fine, row) for row in np.eye(len(fine))])  # (f, bin)
         few = background.take(np.linspace(0, len(background) - 1, min(len(background), MOST_BACKGROUND)))
         parts = [part for part in (training, few) if len(part)]
+        table = pd.concat([part.table for part in parts], ignore_index=True)
+        known = np.isfinite(scenario.conditions(table, law.conditions)).any(axis=0)
+        if not scenario_known(parts[0]).any():
+            known &= np.isin(law.conditions, scenario.NEEDED, invert=True)
+        self.conditions = tuple(np.array(law.conditions)[known])
         names = ["station", *(scenario.COLUMN_OF.get(name, name) for name in self.conditions)]
-        self.bank = pd.concat([part.table.reindex(columns=names) for part in parts], ignore_index=True)
-        asked = scenario.conditions(self.bank, self.conditions)
-        self.centre, self.scale = (of(asked, axis=0) for of in (np.nanmean, np.nanstd))
+        self.bank, asked = table.reindex(columns=names), scenario.conditions(table, self.conditions)
+        self.centre, self.scale = np.nanmean(asked, axis=0), np.nanstd(asked, axis=0)
         read = [self._read(batch) for part in parts for batch in part.batches(BATCH)]
-        self.power, self.arrivals, self.y = (np.concatenate(each) for each in zip(*read, strict=True))
+        self.power, self.arrivals, self.last, self.y = (np.concatenate(each) for each in zip(*read, strict=True))
         self._fit()
-        self._calibrate()
+        if law.calibrated:
+            self._calibrate()
 
     # ---- from records to shapes and numbers ----
 
@@ -64,9 +71,8 @@ class Evolve:
         return self._with_s(np.where(np.isfinite(p), p, BEFORE_P_IN_S), table)
 
     def _with_s(self, p, table):
-        distance = np.zeros(len(table))
-        if self.conditions:
-            distance = np.exp(self._conditions(table)[:, 1])
+        at = [name == "ln_distance" for name in self.conditions]
+        distance = np.exp(self._conditions(table)[:, at]).sum(axis=1)  # 0 where no record has one
         travel = np.maximum(S_MINUS_P_IN_S_PER_KM * distance, SHORTEST_IN_S)
         return np.column_stack([np.broadcast_to(p, len(table)), p + travel])
 
@@ -75,14 +81,12 @@ class Evolve:
         return np.where(np.isfinite(asked), asked, self.centre)
 
     def _read(self, records):
-        """ln power (n, 3, bin, frame), ``_arrivals`` and y (n, 2 + 3 f) of Records: ln s from S to each of SHARES, ln
-        smoothed Fourier power; frames in the padding are as the record's last."""
-        x, table = true_waveforms(records), records.table
-        arrivals = self._arrivals(table)
-        power, y = self._measured(torch.from_numpy(x).float(), arrivals[:, 1])
-        last = np.maximum(table["samples"].to_numpy(int) - self.carrier.n_fft // 2, 0) // self.carrier.hop
-        frame = np.minimum(np.arange(power.shape[3]), last[:, None])[:, None, None]
-        return np.take_along_axis(power, frame, axis=3), arrivals, y
+        """ln power (n, 3, bin, frame), ``_arrivals``, the last frame and y (n, 2 + 3 f) of Records: ln s from S to each
+        of SHARES, ln smoothed Fourier power."""
+        arrivals = self._arrivals(records.table)
+        power, y = self._measured(torch.from_numpy(true_waveforms(records)).float(), arrivals[:, 1])
+        last = np.maximum(records.table["samples"].to_numpy(int) - self.carrier.n_fft // 2, 0) // self.carrier.hop
+        return power, arrivals, last, y
 
     def _measured(self, x, s):
         energy = x[:, :2].double().square().sum(1).cumsum(1)
@@ -94,9 +98,10 @@ class Evolve:
     # ---- the law ----
 
     def _design(self, table):
-        """X (n, k): 1, M, ln R, their squares and product, standardised; what is unknown counts as the mean."""
+        """X (n, k): 1, M, ln R, ln Vs30, squares and product of M and ln R, standardised; the mean if unknown."""
         z = (self._conditions(table) - self.centre) / np.where(self.scale > 0, self.scale, 1)
-        squares = [z[:, i] * z[:, j] for i in range(z.shape[1]) for j in range(i + 1)]
+        of = z[:, np.isin(self.conditions, scenario.NEEDED)]
+        squares = [of[:, i] * of[:, j] for i in range(of.shape[1]) for j in range(i + 1)]
         return np.column_stack([np.ones(len(table)), z, *squares])
 
     def _fit(self):
@@ -109,33 +114,29 @@ class Evolve:
         mean /= n[:, None]
         own = left - mean[code]
         within = own.T @ own / max(1, len(own) - len(names))
-        several = n >= min(5, n.max())
+        several = n >= min(FEWEST, n.max())
+        if several.sum() < 2 or n.max() < 2:
+            raise ValueError("evolve needs two stations of two records or more: between them it finds how sites differ")
         between = np.cov(mean[several].T) - within * (1 / n[several]).mean()
-        between, within = (self._blended(*each) for each in zip((between, within), BLENDED, strict=True))
-        self.between, self.within = _positive(between), within + 1e-6 * np.diag(within).mean() * np.eye(len(within))
+        between = self._blended(between, self.law.blended_between)
+        within = self._blended(within, self.law.blended_within)
+        root = _root(between)
+        self.between, self.within = root @ root.T, within + 1e-6 * np.diag(within).mean() * np.eye(len(within))
         terms = {name: (mean[i], n[i]) for i, name in enumerate(names) if name in self.stations}
-        self.terms = {name: self._posterior(*terms.get(name, (mean[0], 0))) for name in self.stations}
-        self.prior = self._posterior(mean[0], 0)
+        self.terms = {name: posterior(self.between, self.within, *terms[name]) for name in terms}
+        self.prior = posterior(self.between, self.within, mean[0], 0)
         self.lender = np.flatnonzero(n[code] > 1)  # a deviation from the mean of n is too small by (1 - 1/n)
         self.own = (own * np.sqrt(n / np.maximum(n - 1, 1))[code, None])[self.lender]
 
     def _blended(self, covariance, share):
-        """The covariance, ``share`` of it averaged over shifts of all spectra in ln f (beyond an end, as at the end)."""
-        n = len(self.carrier.frequency_in_hz)
-        most, total, shifts = round(SHIFT_IN_DECADES / self._decades_a_step), 0, 0
+        """The covariance, ``share`` of it averaged over shifts of the spectra in ln f (beyond an end as at the end)."""
+        n, total, shifts = len(self.carrier.frequency_in_hz), 0, 0
+        most = round(SHIFT_IN_DECADES * STEPS_A_DECADE)
         for shift in range(-most, most + 1, 2):
             place = (np.arange(n) + shift).clip(0, n - 1)
             rows = np.concatenate([range(N_TIMES), *(N_TIMES + n * component + place for component in range(3))])
             total, shifts = total + covariance[np.ix_(rows, rows)], shifts + 1
         return (1 - share) * covariance + share * total / shifts
-
-    @property
-    def _decades_a_step(self):
-        return np.log10(self.carrier.frequency_in_hz[1] / self.carrier.frequency_in_hz[0])
-
-    def _posterior(self, mean, n):
-        """(mean, root of the covariance) of a station's term from the mean residual of its n records."""
-        return posterior(self.between, self.within, mean, n)
 
     def _calibrate(self):
         """Take away what lending, stretching and carrying add in the mean, as found at the records' own scenarios."""
@@ -157,38 +158,41 @@ class Evolve:
         terms = [self.terms.get(name, self.prior) for name in table["station"]]
         term = [mean + root @ own for (mean, root), own in zip(terms, normal, strict=True)]
         lent = self._lenders(table, torch.cat([torch.rand(1, generator=each) for each in generators]).numpy())
-        y = self._design(table) @ self.coefficients + np.array(term) + self.own[lent]
-        source = self.lender[lent]
-        coarse = self._stretched(source, self._with_s(BEFORE_P_IN_S, table), y[:, :N_TIMES])
+        own = self.own[lent]
+        if self.law.draws == "gaussian":
+            own = spectrogram.normal(generators, self.y.shape[1]).double().numpy() @ _root(self.within).T
+        y = self._design(table) @ self.coefficients + np.array(term) + own
+        coarse = self._lent(self.lender[lent], self._with_s(BEFORE_P_IN_S, table), y)
         fine = torch.from_numpy(y[:, N_TIMES:].reshape(len(y), 3, -1)).exp().float()
         return y, self.carrier.waves(torch.from_numpy(coarse).exp(), fine, generators)
 
     def _lenders(self, table, uniform):
         """Rows of ``lender``, drawn for each scenario with a Gaussian kernel about its magnitude and ln distance."""
-        if not self.conditions:
-            return (uniform * len(self.lender)).astype(int)
-        there = self._conditions(self.bank.iloc[self.lender])
-        off = (self._conditions(table)[:, None] - there) / KERNEL
+        near = {"magnitude": self.law.near_in_magnitude, "ln_distance": self.law.near_in_ln_distance}
+        scale = np.array([near.get(name, np.inf) for name in self.conditions])
+        off = (self._conditions(table)[:, None] - self._conditions(self.bank.iloc[self.lender])) / scale
         far = (off**2).sum(axis=2) / 2
         share = np.exp(far.min(axis=1, keepdims=True) - far).cumsum(axis=1)
         return (share < uniform[:, None] * share[:, -1:]).sum(axis=1)
 
-    def _stretched(self, rows, arrivals, ln_times):
-        """ln power (n, 3, bin, frame) of records ``rows``: P and S moved to ``arrivals`` and what follows stretched."""
-        seconds, n = self.carrier.hop / self.settings.sampling_rate_in_hz, self.power.shape[3]
-        out = np.empty((len(rows), *self.power.shape[1:]), np.float32)
-        for each, row, here, times in zip(out, rows, arrivals, np.exp(ln_times), strict=True):
-            there, own = self.arrivals[row], np.exp(self.y[row, :N_TIMES])
-            ends = times[-1] * LAST, own[-1] * LAST
-            knots = [
-                np.concatenate([[first[0] - LAST], first, first[1] + np.append(steps, end).cumsum()])
-                for first, steps, end in zip((here, there), (times, own), ends, strict=True)
-            ]
-            place = (np.interp(np.arange(n) * seconds, *knots) / seconds).clip(0, n - 1)
-            low = np.minimum(place.astype(int), n - 2)
+    def _lent(self, rows, arrivals, y):
+        """ln power (n, 3, bin, frame) of the records ``rows`` with the spectra of y; P and S moved to ``arrivals``, and
+        what follows stretched so that it lasts as y says."""
+        seconds, frame = self.carrier.hop / self.settings.sampling_rate_in_hz, np.arange(self.power.shape[3])
+        louder = (y - self.y[rows])[:, N_TIMES:].reshape(len(rows), 3, -1) @ self._at_bins
+        power = self.power[rows] + louder[..., None].astype(np.float32)
+        known = zip(arrivals, self.arrivals[rows], np.exp(y[:, :N_TIMES]), self.last[rows], strict=True)
+        for each, (begun, begun_there, steps, last) in zip(power, known, strict=True):
+            energy = np.exp(each[:2, :, : last + 1]).sum(axis=(0, 1)).cumsum()
+            ends_there = np.interp(SHARES, energy / energy[-1], frame[: last + 1]) * seconds
+            here = _knots([*begun, *(begun[1] + steps.cumsum())], frame[-1] * seconds)
+            there = _knots([*begun_there, *ends_there], last * seconds)
+            place = np.interp(frame * seconds, here, there) / seconds
+            kept = np.log(np.gradient(place)).astype(np.float32)  # the energy of what is stretched
+            low = np.minimum(place.astype(int), max(0, last - 1))
             share = (place - low).astype(np.float32)
-            each[:] = self.power[row][..., low] * (1 - share) + self.power[row][..., low + 1] * share
-        return out
+            each[:] = each[..., low] * (1 - share) + each[..., low + 1] * share + kept
+        return power
 
     def scenarios_of(self, station, n, seed=0):
         """DataFrame of ``n`` scenarios drawn with replacement from a station's training records, or without any there
@@ -205,7 +209,10 @@ class Evolve:
         is not served, and for a scenario without magnitude or distance where the training records have them.
         """
         order = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
-        scenarios = scenario.completed(scenarios, self.conditions, self.stations, None)
+        number = {name: i for i, name in enumerate(self.stations)}
+        own = self.bank[self.bank["station"].isin(number)]
+        known = np.column_stack([own["station"].map(number), scenario.conditions(own, self.conditions)])
+        scenarios = scenario.completed(scenarios, self.conditions, self.stations, known.astype(float))
         table = scenarios.iloc[[i for _, i, _ in order]].reset_index(drop=True)
         waveforms = np.empty((len(table), 3, self.settings.n_samples), np.float32)
         for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // BATCH))):
@@ -217,15 +224,20 @@ class Evolve:
 def posterior(between, within, mean, n):
     """Mean (p,) and root (p, p) of the covariance of a station's term, from the mean residual of its ``n`` records."""
     gain = between @ np.linalg.inv(between + within / n) if n else np.zeros_like(between)
-    values, vectors = np.linalg.eigh(_symmetric(between - gain @ between))
-    return gain @ mean, vectors * np.sqrt(values.clip(0))
+    return gain @ mean, _root(between - gain @ between)
 
 
-def _symmetric(matrix):
-    return (matrix + matrix.T) / 2
+def _knots(times, end):
+    """0, s of P, of S and of each of SHARES, and the end, in this order and none too near to the next."""
+    times = [0.0, *times, end]
+    for i in range(1, len(times)):
+        times[i] = max(times[i], times[i - 1] + SHORTEST_IN_S)
+    for i in range(len(times) - 1, 0, -1):
+        times[i] = min(times[i], end - (len(times) - 1 - i) * SHORTEST_IN_S)
+    return times
 
 
-def _positive(matrix):
-    """The matrix without its negative eigenvalues, which moments give where there are few stations."""
-    values, vectors = np.linalg.eigh(_symmetric(matrix))
-    return (vectors * values.clip(0)) @ vectors.T
+def _root(matrix):
+    """A root (p, p) of a covariance, without negative eigenvalues: moments of few stations give them."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return vectors * np.sqrt(values.clip(0))

@@ -18,6 +18,7 @@ from tsgen import (
     carrier,
     cgm,
     cvae,
+    evolve,
     features,
     findings,
     generate,
@@ -59,13 +60,15 @@ VARIANTS = {
     "timesnet_no_station": Mix("timesnet", told=lambda stations: ()),
     "control_average_dirichlet": Mix("control_average", "dirichlet"),
 }
-LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}  # fitted, not trained
+LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}
+FITTED = {"evolve": evolve.Evolve} | LAWS  # not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
-GENERATORS = (*MODELS, *VARIANTS, *CONTROLS)
-JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", *CONTROLS)  # beside the recordings, in the order of tables
+GENERATORS = (*MODELS, *VARIANTS, "evolve", *CONTROLS)
+# beside the recordings, in the order of tables
+JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", "evolve", *CONTROLS)
 RECORDINGS = ("training", "held_out", "background", "targets")
 SHIFTED = "control_shift"  # a control without records: features alone
-CONDITIONED = ("cgm", *LAWS)  # take a magnitude and a distance
+CONDITIONED = ("cgm", *FITTED)  # take a magnitude and a distance
 N_GIVEN = 4  # records at the scenario of each held-out recording
 FINDINGS = "findings.json"  # what a stage that says something leaves
 VERSION = "0.1.0"
@@ -84,11 +87,10 @@ def _mixed(name, of):
 
 
 def _by_law(kind):
-    """Recipe of a control that is fitted to training and background records, anew each time: it takes a second."""
+    """Recipe of a generator that is fitted to training and background records, anew each time: it takes a second."""
 
     def recipe(study, n):
-        law = kind(study.settings.cgm, study.background, study.training)
-        return generate.sample(law, study.stations, n=n, seed=study.seed)
+        return generate.sample(study.fitted(kind), study.stations, n=n, seed=study.seed)
 
     return recipe
 
@@ -103,7 +105,7 @@ RECIPES = {  # generator: (study, number a station) -> Records
     "control_renoised": lambda study, n: carrier.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
 } | {name: _mixed(name, of) for name, of in VARIANTS.items()}
-RECIPES |= {name: _by_law(kind) for name, kind in LAWS.items()}
+RECIPES |= {name: _by_law(kind) for name, kind in FITTED.items()}
 
 
 class Study(Dataset):
@@ -174,6 +176,17 @@ class Study(Dataset):
         parts = timesnet.memory(self.untrained("timesnet"), *given)
         return "TimesNet-Gen needs about " + ", ".join(f"{n / 1e9:.2g} GB for {what}" for what, n in parts.items())
 
+    def fitted(self, kind):
+        """One of the classes in FITTED, fitted to the training and the background records."""
+        more = {"law": self.settings.evolve} if kind is evolve.Evolve else {}
+        return kind(self.settings.cgm, self.background, self.training, **more)
+
+    def _law_parts(self, name):
+        """Stages and settings that a generator in FITTED rests on, beside the records."""
+        if name not in FITTED:
+            return [], None
+        return [self.stage("simulated")] * bool(self.records_folder), (self.settings.cgm, self.settings.evolve)
+
     def _model_parts(self, name):
         """Class, settings and training settings of model ``name``; ValueError for an unknown one."""
         if name not in MODELS:
@@ -217,10 +230,10 @@ class Study(Dataset):
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
         recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, Mix(name)).model
         inputs = [self.stage("records")] + ([self.stage("model", source)] if source in MODELS else [])
-        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
+        more, law = self._law_parts(name)
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
-        settings = (n, self.settings.mixed_records, self._divided, self.settings.cgm if name in LAWS else None)
-        return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs)
+        settings = (n, self.settings.mixed_records, self._divided, law)
+        return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs + more)
 
     def some(self, which):
         """Records by name: one of RECORDINGS, "reconstructed-MODEL", "fresh-SCENARIOS", or a generator."""
@@ -265,11 +278,13 @@ class Study(Dataset):
         return self.stage("given", name).value
 
     def _given_stage(self, name):
+        kind = FITTED.get(name)
+
         def build(folder):
             held_out = self.held_out.take(scenario_known(self.held_out))
             rows, s = held_out.table.reindex(columns=SCENARIO).reset_index(drop=True), self.settings
             if name != "fresh":
-                law = self.model(name) if name in MODELS else LAWS[name](s.cgm, self.background, self.training)
+                law = self.fitted(kind) if kind else self.model(name)
                 generate.sample(law, scenarios=rows, n=N_GIVEN, seed=self.seed).save(folder)
                 return
             rows = rows.loc[rows.index.repeat(N_GIVEN)]
@@ -280,9 +295,9 @@ class Study(Dataset):
         if name not in (*CONDITIONED, "fresh"):
             raise ValueError(f"{name!r} takes no scenario; these do: {', '.join(CONDITIONED)}")
         inputs = [self.stage("model", name)] if name in MODELS else [self.stage("records")]
-        inputs += [self.stage("simulated")] if name in LAWS and self.records_folder else []
-        settings = (N_GIVEN, self._divided, self.settings.cgm if name in LAWS else self.settings.simulation)
-        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs)
+        more, law = self._law_parts(name)
+        settings = (N_GIVEN, self._divided, law or self.settings.simulation)
+        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs + more)
 
     def features(self, which):
         """DataFrame of one row a record: station, event and the columns of features.FEATURES; which: see ``some``, or

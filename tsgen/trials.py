@@ -45,6 +45,15 @@ TRIALS = {  # model: {trial: (part of the settings, fields changed)}
         "fault: standard deviation": ("cgm", {"faults": ("std",)}),
         "fault: one scale for all bins": ("cgm", {"scaling": "min_max"}),
     },
+    "evolve": {
+        "as it is": ("evolve", {}), "not calibrated": ("evolve", {"calibrated": False}),
+        "no covariance blended": ("evolve", {"blended_between": 0.0, "blended_within": 0.0}),
+        "all of B blended": ("evolve", {"blended_between": 1.0}), "W not blended": ("evolve", {"blended_within": 0.0}),
+        "Gaussian draws": ("evolve", {"draws": "gaussian"}),
+        "without Vs30": ("evolve", {"conditions": ("magnitude", "ln_distance")}),
+        "lenders nearer": ("evolve", {"near_in_magnitude": 0.25, "near_in_ln_distance": 0.2}),
+        "lenders from anywhere": ("evolve", {"near_in_magnitude": 9.0, "near_in_ln_distance": 9.0}),
+    },
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ N_DRAWS = 400  # of each bootstrap over events
 DISTANCE, ONE_LAW, BEYOND = "energy distance", "energy distance, if of one law", "energy distance, beyond one law's"
 RIVALS = ("control_regression", "control_average", "control_renoised", "control_bootstrap")  # what a model should beat
 FEWEST_FREEDOM = 50  # of the background's scatter within stations
-COMPARED = ("timesnet", "cvae", "cgm")
+COMPARED = ("timesnet", "cvae", "cgm", "evolve")
 
 
 def whitenings(study):

@@ -2,7 +2,7 @@
 
     --model timesnet --station TK.0205 -n 50                                 mixes of the station's recordings
     --model cgm --station TK.0205 --magnitude 6.2 --distance 25 -n 50        a scenario
-    --model cgm --vs30 450 --magnitude 6.2 --distance 25 -n 50               a site that no model has seen
+    --model evolve --vs30 450 --magnitude 6.2 --distance 25 -n 50            a site that no model has seen
 
 The model is trained if the run (--profile, --records) has not left it. In --out: MiniSEED in cm/s², or with --seisbench
 one collection; records.csv with what each is; and README.txt with the terms.
@@ -17,7 +17,7 @@ import pandas as pd
 from tsgen import config, generate
 from tsgen.evidence import scenarios
 from tsgen.one_sentence import OneSentence
-from tsgen.study import LAWS, MODELS, Study
+from tsgen.study import FITTED, LAWS, MODELS, Study
 
 NEW = "XX.NEW"  # a site without records
 NOT_FOR_DESIGN = "Generated, not recorded. Not for design without review."
@@ -31,7 +31,7 @@ def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
     parser = OneSentence(prog="python -m tsgen.generate", description=__doc__)
     parser.add_argument(
-        "--model", required=True, choices=[*MODELS, *LAWS], metavar="M", help=", ".join([*MODELS, *LAWS])
+        "--model", required=True, choices=[*MODELS, *FITTED], metavar="M", help=", ".join([*MODELS, *FITTED])
     )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--station", metavar="S", help="NETWORK.CODE, or a code alone, of a target station")
@@ -52,15 +52,15 @@ def options(arguments):
 
 def records_of(study, asked):
     """Generated Records, and sentences on what the model had to reach for."""
-    conditional = hasattr(MODELS[asked.model] if asked.model in MODELS else LAWS[asked.model], "scenarios_of")
+    conditional = hasattr((MODELS | FITTED)[asked.model], "scenarios_of")
     given, more = (asked.magnitude, asked.distance), (asked.depth, asked.vs30)
     if not conditional and any(each is not None for each in (*given, *more)):
         words = "takes no magnitude, distance or Vs30: it makes records of a station as its earthquakes come"
-        raise CannotGenerate(f"{asked.model} {words}; cgm and {', '.join(LAWS)} take them")
+        raise CannotGenerate(f"{asked.model} {words}; cgm and {', '.join(FITTED)} take them")
     if None in given and any(each is not None for each in (*given, *more)):
         raise CannotGenerate("a scenario needs both --magnitude and --distance (km)")
     if asked.vs30 and asked.model in LAWS:
-        raise CannotGenerate(f"{asked.model} knows the stations that it was fitted to alone; cgm takes --vs30")
+        raise CannotGenerate(f"{asked.model} knows the stations it was fitted to alone; cgm and evolve take --vs30")
     if asked.n < 1:
         raise CannotGenerate("-n must be 1 or more")
     station = NEW if asked.vs30 else _station(study, asked.station)
@@ -70,8 +70,7 @@ def records_of(study, asked):
             own, k = study.training.select(station=station), study.settings.mixed_records
             return generate.mix(model, own, asked.n, k, seed=asked.seed), []
         return generate.sample(model, [station], n=asked.n, seed=asked.seed), []
-    s = study.settings.cgm
-    law = study.model(asked.model) if asked.model in MODELS else LAWS[asked.model](s, study.background, study.training)
+    law = study.model(asked.model) if asked.model in MODELS else study.fitted(FITTED[asked.model])
     if None in given:
         return generate.sample(law, [station], n=asked.n, seed=asked.seed), []
     row = {"station": station, "magnitude": asked.magnitude, "distance_in_km": asked.distance}

@@ -9,7 +9,7 @@ from tsgen.features import FEATURES
 from tsgen.roles import described
 
 MARKS = "<!-- results: written by ./run_all.sh publish from results/quick.json -->", "<!-- end of results -->"
-SHOWN = ("training", "timesnet", "cvae", "cgm", "control_average", "control_bootstrap", "control_renoised")
+SHOWN = ("training", "timesnet", "cvae", "cgm", "evolve", "control_average", "control_bootstrap", "control_renoised")
 SHOWN += ("control_shift", "control_regression", "control_stochastic", "control_phase", "control_other")
 YARDSTICK = RIVALS[0]
 SCENARIO = {
