@@ -1,4 +1,4 @@
-"""The page runs/…/index.html: what was run, what was found, every figure, every notebook.
+"""The page runs/…/index.html: the story in one screen, and behind it what was run and found, every figure and notebook.
 Written from what is in the run's folder alone: the page of a run that failed says what failed. It and the notebooks'
 pages beside it open from the disk: no script, font or style comes from the network."""
 
@@ -21,10 +21,13 @@ from pygments.formatters import HtmlFormatter
 
 from tsgen import config, findings
 from tsgen.roles import ROLES, label
+from tsgen.running import front
 
 FORMULA_SIZE_IN_PT = 13
 HTML = {"index": False, "border": 0, "na_rep": "", "justify": "unset"}
-MOST_ROWS = 16  # of a table that is not folded away
+LEADING = ("waveforms", "distances", "k_sweep")  # figures of the front page, where they are drawn
+HIDDEN = {"solution", "check"}  # tags of cells that a page does not show
+LINK = re.compile(r'(href="[^":/]+)\.ipynb(["#])')  # from one notebook to another
 SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fold", "station", "period_in_s"]
 SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
     "Structures": r", structure\b",
@@ -90,20 +93,24 @@ class FormulaRenderer(IPythonRenderer):
     block_math = staticmethod(functools.partial(formula, display=True))
 
 
-def notebook_page(path):
-    """Write the executed notebook at ``path`` as a page beside itself; returns its first heading, "" without one."""
+def notebook_page(path, before="", after=""):
+    """Write the executed notebook at ``path`` as a page beside itself, without its solutions, linked to the notebooks
+    named ``before`` and ``after``; returns (its first heading, the question that its first cell sets in bold)."""
     try:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError):
-        return ""
+        return "", ""
+    notebook.cells = [cell for cell in notebook.cells if not HIDDEN & set(cell.metadata.get("tags", ()))]
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     title = (*re.findall(r"^#+\s+(.+)$", text, re.MULTILINE), path.stem)[0].strip()
+    question = re.search(r"\*\*(.+?)\*\*", text, re.DOTALL)
     exporter = HTMLExporter(template_name="basic")
     exporter.register_filter("markdown2html", MarkdownWithMath(FormulaRenderer(escape=False)).render)
-    body, _ = exporter.from_notebook_node(notebook)
-    colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    path.with_suffix(".html").write_text(template().render(title=title, notebook=body, colours=colours))
-    return title
+    body = LINK.sub(r"\1.html\2", exporter.from_notebook_node(notebook)[0])
+    colours = {look: HtmlFormatter(style=look).get_style_defs(".highlight") for look in ("friendly", "github-dark")}
+    content = {"title": title, "notebook": body, "colours": colours, "before": before, "after": after}
+    path.with_suffix(".html").write_text(template().render(**content))
+    return title, " ".join(question[1].split()) if question else ""
 
 
 def template():
@@ -146,14 +153,22 @@ def write(folder, captions=None):
         rest = rest[(rest["reason"] != "") & (rest["outcome"] != "companion")]  # not used, or with a remark
     except (OSError, ValueError, KeyError):
         rest = pd.DataFrame()
-    content = {"kind": run.get("kind"), "facts": facts(run), "most_rows": MOST_ROWS}
-    content["notebooks"] = [{"name": n, "title": notebook_page(pages / f"{n}.ipynb")} | entry for n, entry in done]
+    rows = results.get("findings") or []
+    content = {"kind": run.get("kind"), "profile": run.get("profile"), "facts": facts(run)}
+    there, content["notebooks"] = [name for name, _ in done if (pages / f"{name}.ipynb").exists()], []
+    beside = dict(zip(there, zip(["", *there], [*there[1:], ""], strict=False), strict=True))
+    for name, entry in done:
+        title, question = notebook_page(pages / f"{name}.ipynb", *beside.get(name, ()))
+        content["notebooks"].append({"name": name, "title": title, "question": question} | entry)
+    content["abstract"], judged = front.abstract(findings.table(rows), run), front.table(findings.table(rows))
+    content["judged"] = judged.to_html(**HTML) if len(judged) else ""
     content["lacking"] = {}  # what the records lack: the notebooks that leave out something for it
     for name, entry in done:
         for what, part in entry.get("left out", {}).items():
             content["lacking"].setdefault(what, []).append(f"{part} of {name}")
-    content["sections"] = sections(results.get("findings") or [])
+    content["sections"] = sections(rows)
     content["figures"] = {name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn}
+    content["leading"] = [*(name for name in LEADING if name in drawn), *(n for n in drawn if n not in LEADING)][:3]
     content |= {"left_out": len(rest), "left_out_table": rest.to_html(**HTML)}
     text = template().render(title="Site-specific strong motion, generated and judged", **content)
     (folder / "index.html").write_text(text)
