@@ -46,7 +46,7 @@ N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
 N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
 POWER_NETWORK = 21  # seed of a network that nothing else uses
 N_FEW, N_CHOICES = 5, 3  # networks of ``few``, and choices of the few records in each
-POOLED = (1001, 1002, 1003, 1004)  # seeds of networks that nothing else uses: what the ideal of ``few`` knows
+POOLED = (1001, 1002, 1003, 1004)  # networks that nothing else uses: what the ideal of ``few`` knows
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("evolve", "control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "distances", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias")
@@ -301,8 +301,7 @@ def few(variants):
     known = whole.keep_table("pool", lambda: station_term.simulated(whole.settings.simulation, POOLED), settings=POOLED)
     for seed in range(1, N_FEW + 1):
         study = variants.study(seed, seed=seed)
-        told = few_records.told([study], choices=range(N_CHOICES), pool=known)
-        yield {"network": seed}, findings.table(told)
+        yield {"network": seed}, findings.table(few_records.told([study], choices=range(N_CHOICES), pool=known))
 
 
 _ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)

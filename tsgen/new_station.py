@@ -139,7 +139,7 @@ def everyone(study, choice, names, whole, pool=None):
     region's bias and variances, with and without the station's term, and the ideal (pool: the frame that it knows)."""
     made, known, asked = waves(study, choice, names, whole), frame(study, "training"), scenarios(study, whole)
     follows = dict(zip(study.stations, study.stations[1:] + study.stations[:1], strict=True))
-    ours = made[made["subject"] == OURS]
+    ours = made[(made["subject"] == OURS) & (made["set"] != "n = 0")]
     parts = [made] + [known.assign(subject="training", set=f"n = {ALL}")] * (choice == 0)
     parts += [ours.assign(subject=OTHER, station=ours["station"].map(follows))] * (len(follows) > 1)
     rng, columns = np.random.default_rng([study.seed, choice]), spectral(study)
