@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from test_study import recorded
 
-from tsgen import config, findings, metrics, new_station, station_term
-from tsgen.evidence import few
+from tsgen import config, findings, metrics, station_term
+from tsgen.evidence import few, new_station
+from tsgen.evidence.new_station import ERGODIC, IDEAL, MODEL, OTHER, OURS
 from tsgen.findings import Sample
 from tsgen.measures import SPECTRAL
-from tsgen.new_station import ERGODIC, IDEAL, MODEL, OTHER, OURS
 from tsgen.station_term import SpectralLaw, StationTerms
 from tsgen.study import SHIFTED, Study
 

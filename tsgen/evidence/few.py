@@ -10,9 +10,7 @@ from scipy.spatial.distance import cdist
 
 from tsgen import distance, findings, metrics
 from tsgen.evidence import distances
-from tsgen.features import FEATURES
-from tsgen.findings import Sample, finding
-from tsgen.new_station import (
+from tsgen.evidence.new_station import (
     BRIEF,
     ERGODIC,
     IDEAL,
@@ -27,6 +25,8 @@ from tsgen.new_station import (
     scenarios,
     spectral,
 )
+from tsgen.features import FEATURES
+from tsgen.findings import Sample, finding
 from tsgen.study import N_GIVEN
 
 N_DRAWS = 400  # of each bootstrap

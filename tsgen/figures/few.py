@@ -3,16 +3,15 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tsgen import new_station
-from tsgen.evidence import distances
+from tsgen.evidence import distances, new_station
 from tsgen.evidence.bias import reference_of
 from tsgen.evidence.few import SCORE, brief, few
+from tsgen.evidence.new_station import ERGODIC, MODEL, OURS, UNSEEN
 from tsgen.features import FEATURES, SITE, SITE_FREQUENCIES_IN_HZ
 from tsgen.figures import style
 from tsgen.figures.style import BLUE, GREY, ORANGE, draw_findings, figure, finish
 from tsgen.findings import select
 from tsgen.measures import PERIODS_IN_S, SPECTRAL
-from tsgen.new_station import ERGODIC, MODEL, OURS, UNSEEN
 from tsgen.roles import label, role
 from tsgen.study import SHIFTED
 
