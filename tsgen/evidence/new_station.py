@@ -9,19 +9,17 @@ import pandas as pd
 
 from tsgen import carrier, features, generate, hvsr, intensity, station_term
 from tsgen.evidence import copying, distances
-from tsgen.evolve import Evolve
 from tsgen.features import FEATURES, shown
 from tsgen.measures import PERIODS_IN_S, SCENARIO, SPECTRAL
 from tsgen.needs import scenario_known
 from tsgen.records import Records
 from tsgen.station_term import SpectralLaw
-from tsgen.study import LAWS, SHIFTED
+from tsgen.study import FITTED, LAWS, SHIFTED
 
 OURS, OTHER, UNSEEN = "evolve", "control_other", "cgm"
 MODEL, ERGODIC, IDEAL = "gmm_station", "gmm", "ideal"  # response spectra alone, in closed form
 ALL = "all"
 NUMBERS = {"simulated": (0, 1, 2, 5, 10, ALL), "recorded": (0, 1, 2, 4)}  # of a station's records
-FITTED = {OURS: Evolve} | LAWS  # take a scenario
 MIXED = {  # take none
     "control_renoised": carrier.renoised,
     "control_average": lambda own, n, seed: generate.mix(generate.PlainAverage(), own, n, seed=seed),
@@ -107,7 +105,9 @@ def waves(study, choice, names, whole):
         return pd.concat(parts, ignore_index=True)
 
     inputs = distances.inputs_of(study) + ([study.stage("model", UNSEEN)] if UNSEEN in names else [])
-    return study.keep_table(f"few-{choice}", make, inputs, (names, whole, study.settings.cgm)).fillna({"event": ""})
+    return study.keep_table(
+        f"few-{choice}", make, inputs, (names, whole, study.settings.cgm, study.settings.evolve)
+    ).fillna({"event": ""})
 
 
 def _made(study, name, others, own, asked, seed):
@@ -118,7 +118,7 @@ def _made(study, name, others, own, asked, seed):
         asked = asked.assign(station="NEW." + asked["station"]).fillna({"vs30_in_m_per_s": station_term.PLAIN_VS30})
         made = generate.sample(study.model(UNSEEN), scenarios=asked[SCENARIO], n=N_ASKED, seed=seed)
         return made.with_columns(station=made.table["station"].str.removeprefix("NEW."))
-    served = {"stations": sorted(set(asked["station"]))} if name == OURS else {}
+    served = {"stations": sorted(set(asked["station"])), "law": study.settings.evolve} if name == OURS else {}
     law = FITTED[name](study.settings.cgm, others, own, **served)
     return generate.sample(law, scenarios=asked[SCENARIO], n=N_ASKED, seed=seed)
 
