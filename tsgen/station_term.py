@@ -83,7 +83,7 @@ def bssa14(columns):
         plain = {"depth_in_km": PLAIN_DEPTH_IN_KM, "vs30_in_m_per_s": PLAIN_VS30}
         m, r, depth, vs30 = table.reindex(columns=SCENARIO[1:]).astype(float).fillna(plain).to_numpy().T
         near = ground_motion.joyner_boore(r, depth)
-        with warnings.catch_warnings(action="ignore"):  # a recording beyond the model's reach: the term takes it
+        with warnings.catch_warnings(action="ignore"):  # a recording beyond the model's reach is a residual, too
             return np.log(ground_motion.prediction("BSSA14", m, near, vs30, periods, depth_in_km=depth)[0])
 
     return median
