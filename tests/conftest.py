@@ -54,7 +54,7 @@ def downloaded_folder(tmp_path_factory):
 def few_draws():
     """Bootstraps short enough for findings of which only the shape is looked at."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("averaging", "bias", "copying", "distances", "scenarios", "scores", "structures"):
+        for name in ("averaging", "bias", "copying", "distances", "few", "scenarios", "scores", "structures"):
             patch.setattr(getattr(evidence, name), "N_DRAWS", 40)
         yield
 

@@ -22,9 +22,11 @@ def short(tmp_path, monkeypatch):
     """Few trainings, networks, splits and trials; nothing is written outside the test's folder."""
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
-    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED"):
+    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED", "N_FEW"):
         monkeypatch.setattr(experiments, name, 2)
     monkeypatch.setattr(experiments, "N_ABLATED", 1)
+    monkeypatch.setattr(experiments, "N_CHOICES", 2)
+    monkeypatch.setattr(experiments, "POOLED", (1001,))
     monkeypatch.setattr(experiments, "N_POOL", 4 * 18)  # an event is held out at every station: 18 + 12 are too few
     monkeypatch.setattr(experiments, "N_POWER", 4)
     monkeypatch.setattr(dataset, "FOLDS", 2)
@@ -59,8 +61,8 @@ TOLD_APART = {
     "roughness": "set",
     "cgm_leaks": "set",
 }
-FOR_CLAIMS = ("trainings", "networks", "onehot", "regressed")  # in one test below
-FOR_CLAIMS_OF_RECORDINGS = ("recorded", "folds", "trainings")
+FOR_CLAIMS = ("trainings", "networks", "onehot", "regressed", "few")  # in one test below
+FOR_CLAIMS_OF_RECORDINGS = ("recorded", "folds", "trainings", "few")
 
 
 @pytest.mark.slow
@@ -120,10 +122,11 @@ def test_what_claims_read_of_stored_experiments_is_what_experiments_write(tmp_pa
         run, rows = ran(name, tmp_path / "results", *given)
         sources["recorded" if name == "recorded" else f"recorded-{name}"] = rows
         assert run["command"].endswith("--records set --stations TK.0000,TK.0001") and run["records"] == "set"
-    asked = [claim for claim in CLAIMS if claim.source != "run"]
+    asked = [claim for claim in CLAIMS if claim.source != "run" and dict(claim.where)["set"] != "n = 10"]  # there are 8
     frame = claims.table(sources, asked)
     assert not frame[frame["verdict"] == UNTESTED]["claim"].tolist()
-    repeated = [claim.source != "recorded" and dict(claim.where)["set"] != "folds" for claim in asked]
+    pooled = "recorded", "recorded-few"
+    repeated = [claim.source not in pooled and dict(claim.where)["set"] != "folds" for claim in asked]
     assert frame["why"].str.startswith("mean of 2 ").tolist() == repeated
     loss = {"subject": "control_average", "against": "theory", "set": "all recordings"}
     assert abs(findings.one(sources["recorded"], **loss)["value"]) < 0.05  # noise is incoherent

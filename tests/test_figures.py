@@ -55,7 +55,7 @@ def test_a_figure_says_what_the_records_lack(poor, name):
     asked = dict.fromkeys(alone, "two target stations") | dict.fromkeys(
         ("magnitude_distance", "pga_distance"), "magnitudes"
     )
-    if wanted := "magnitudes" if name.startswith("scenario") else asked.get(name):
+    if wanted := "magnitudes" if name.startswith(("scenario", "few")) else asked.get(name):
         with pytest.raises(Lacking, match=f"lack of .*{wanted}"):
             figures.draw(poor, name)
         return

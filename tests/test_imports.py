@@ -30,10 +30,12 @@ def test_no_module_imports_in_a_circle_not_even_inside_a_function():
 
 
 def test_evidence_is_one_question_a_file_and_the_study_knows_none():
-    questions = [name for name in SOURCES if name.startswith("tsgen.evidence.")]
-    assert len(questions) == 7
+    questions = {name for name in SOURCES if name.startswith("tsgen.evidence.")}
+    again = {"tsgen.evidence.few": {"distances", "new_station"}, "tsgen.evidence.new_station": {"copying", "distances"}}
+    assert len(questions) == 9 and questions >= set(again)  # which ask others' questions of few records
     for name in questions:
         others = {each for each in imported(SOURCES[name]) if each.startswith("tsgen.evidence")}
+        others -= {f"tsgen.evidence.{each}" for each in again.get(name, ())}
         assert not others, f"{name} imports {others}"
     for name in ("tsgen.study", "tsgen.dataset", "tsgen.store", "tsgen.findings", "tsgen.claims"):
         assert not [each for each in imported(SOURCES[name]) if each.startswith(("tsgen.evidence", "tsgen.figures"))]

@@ -18,9 +18,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import coherence, config, dataset, distance, figures, findings, generate, paper, store, trainer, variability
+from tsgen import (
+    coherence,
+    config,
+    dataset,
+    distance,
+    figures,
+    findings,
+    generate,
+    paper,
+    station_term,
+    store,
+    trainer,
+    variability,
+)
 from tsgen.dataset import runs_folder
 from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
+from tsgen.evidence import few as few_records
 from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
 from tsgen.needs import scenario_known
@@ -32,6 +46,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
 N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
 POWER_NETWORK = 21  # seed of a network that nothing else uses
+N_FEW, N_CHOICES = 5, 3  # networks of ``few``, and choices of the few records in each
+POOLED = (1001, 1002, 1003, 1004)  # networks that nothing else uses: what the ideal of ``few`` knows
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("evolve", "control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
 RECORDED_FIGURES = ("station_hvsr", "distances", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias")
@@ -277,8 +293,22 @@ def power(variants):
             yield {"set": f"{n_held_out} held out"}, findings.table(rows)
 
 
+def few(variants):
+    """Motion of a station from n of its records, everyone given the same: five other networks, three choices of the
+    records in each; recordings: stations left out one by one, five folds of events, two choices."""
+    whole = variants.study("whole")
+    if variants.records:
+        folds = [whole.with_split(f"fold {fold} of {dataset.FOLDS}") for fold in range(dataset.FOLDS)]
+        yield {}, findings.table(few_records.told(folds, choices=range(N_CHOICES - 1)))
+        return
+    known = whole.keep_table("pool", lambda: station_term.simulated(whole.settings.simulation, POOLED), settings=POOLED)
+    for seed in range(1, N_FEW + 1):
+        study = variants.study(seed, seed=seed)
+        yield {"network": seed}, findings.table(few_records.told([study], choices=range(N_CHOICES), pool=known))
+
+
 _ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
-_ALL += (roughness, regressed, cgm_leaks, paper.paper)
+_ALL += (roughness, regressed, few, cgm_leaks, paper.paper)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 

@@ -56,6 +56,9 @@ ROLES = {
         "shifted background", "#E66100", (0, (1, 1, 4, 1)), "control: the station's mean, others' scatter"
     ),
     "control_other": Role("another station's generator", "#999999", "-.", "control: another station's generator"),
+    "gmm": Role("ground-motion model, the region's bias", "#777777", (0, (2, 4))),
+    "gmm_station": Role("ground-motion model with a station term", "#777777", (0, (6, 1, 1, 1))),
+    "ideal": Role("who knows the true covariances", "#000000", (0, (1, 1))),
 }
 
 

@@ -1,6 +1,6 @@
 """What is asked of generated records, one question a file; none imports another. ``everything`` asks them all."""
 
-from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
+from tsgen.evidence import averaging, bias, copying, distances, few, scenarios, scores, structures
 from tsgen.study import SHIFTED
 
 
@@ -27,4 +27,5 @@ def everything(study):
     if not study.lacking("held-out recordings", "magnitudes"):
         distances.scenario(study)
         scenarios.scenario(study)
+        few.few(study)
     return study.findings

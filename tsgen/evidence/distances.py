@@ -153,11 +153,11 @@ def pooled(folds, names):
         y = Sample(*map(np.concatenate, parts))
         (weights,) = findings.event_weights(y, n_draws=N_DRAWS, seed=folds[0].seed)
         weights, drawn = weights.astype(float), {}
-        spread = _by_station(y, weights, lambda own, times: metrics.drawn_spread(cdist(own, own), times))
+        spread = by_station(y, weights, lambda own, times: metrics.drawn_spread(cdist(own, own), times))
         for name in names:
             fakes = [whitening.sample(study.features(name)) for study in folds]
             scores = np.concatenate([_scores(*each) for each in zip(fakes, sides, strict=True)])
-            drawn[name] = 2 * _by_station(Sample(scores, y.event, y.station), weights, _weighted_mean) - spread
+            drawn[name] = 2 * by_station(Sample(scores, y.event, y.station), weights, weighted_mean) - spread
             of = {
                 "protocol": "held_out",
                 "set": "folds",
@@ -185,13 +185,13 @@ def _scores(x, y):
     return scores
 
 
-def _by_station(sample, weights, mean):
+def by_station(sample, weights, mean):
     """(stations, draws) of ``mean(values, weights)`` over the rows of each station."""
     rows = (sample.station == station for station in sorted(set(sample.station)))
     return np.array([mean(sample.values[own], weights[:, own]) for own in rows])
 
 
-def _weighted_mean(values, weights):
+def weighted_mean(values, weights):
     n = weights.sum(axis=1)
     return np.divide(weights @ values, n, np.full(len(n), np.nan), where=n > 0)
 
@@ -245,7 +245,7 @@ def scenario(study):
 def _mean(values, sample, seed):
     """Mean over stations of the stations' mean values (n,), by a bootstrap over events: an Estimate."""
     (weights,) = findings.event_weights(sample, n_draws=N_DRAWS, seed=seed)
-    each = _by_station(Sample(values, sample.event, sample.station), weights.astype(float), _weighted_mean)
+    each = by_station(Sample(values, sample.event, sample.station), weights.astype(float), weighted_mean)
     return distance.expanded(np.nanmean(each, axis=0), sample) if len(each) else Estimate(np.nan, np.nan, np.nan, 0)
 
 

@@ -6,7 +6,8 @@ A function under ``@figure`` (style.py) is one: nothing else lists it.
 import matplotlib.pyplot as plt
 from PIL import Image as Picture
 
-from tsgen.figures import data, evidence, lessons, models, moving, paper, scenario  # noqa: F401  (each fills FIGURES)
+# each fills FIGURES
+from tsgen.figures import data, evidence, few, lessons, models, moving, paper, scenario  # noqa: F401
 from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
 from tsgen.needs import Lacking
 
