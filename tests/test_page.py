@@ -87,7 +87,7 @@ def test_the_front_page_tells_the_story_in_one_screen(page, run):
     page.open((run / "index.html").as_uri(), WIDTHS[0])
     ends = "['.front', '.three', '.judged'].map(each => document.querySelector(each).getBoundingClientRect().bottom)"
     abstract, pictures, table = page.evaluate(ends)
-    assert 0 < abstract < pictures < table < 1300
+    assert 0 < abstract < pictures < table < 1100  # pixels: a common screen has 1,080
     assert page.evaluate("document.querySelectorAll('.three img').length") == 3
     shown = page.evaluate("document.body.innerText")
     assert all(title in shown for title in ("TimesNet-Gen", "the paper's S × S", "What does the score not see?"))

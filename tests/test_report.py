@@ -6,9 +6,11 @@ import re
 
 import nbformat
 import pytest
+from conftest import ROOT
 from nbformat import v4
 
-from tsgen.running import report
+from tsgen import findings
+from tsgen.running import front, readme, report
 
 FINDINGS = [
     {"subject": "timesnet", "against": "held_out", "measure": "score", "statistic": "S × S", "protocol": "held_out"}
@@ -68,6 +70,33 @@ def test_any_value_may_be_missing(drop):
 def test_formulas_are_drawn_and_what_cannot_be_drawn_stays_readable():
     assert "data:image/svg+xml" in report.formula(r"\frac{a}{b}")
     assert report.formula(r"\nosuchcommand{a}") == r'<code class="tex">\nosuchcommand{a}</code>'
+
+
+def test_the_front_page_has_the_readme_s_table_and_sentences_that_its_findings_fill():
+    stored = json.loads((ROOT / "results" / "quick.json").read_text())
+    rows = findings.table(stored["findings"])
+    table = front.table(rows)
+    lines = ["| " + " | ".join(line) + " |" for line in table.to_numpy()]
+    shown = readme.distance_table(rows, rows).splitlines()[2:]
+    assert set(shown) <= set(lines) and len(shown) > 5
+    said = front.abstract(rows, stored["run"])
+    assert len(said) == 2 + len(front.SENTENCES)
+    (bias,) = (text for text in said if "ln PGA" in text)
+    own = findings.one(rows, subject="timesnet", against="fresh", protocol="", **front.OFF)
+    assert f"TimesNet-Gen {findings.number(own['value'])}," in bias
+    without = findings.table([row for row in stored["findings"] if row["measure"] != "score"])
+    assert len(front.abstract(without, stored["run"])) == len(said) - 1
+    assert len(front.abstract(findings.table([]), {})) == 1 and not len(front.table(findings.table([])))
+
+
+def test_a_notebook_s_page_shows_no_solution_and_links_to_pages(tmp_path):
+    cells = [v4.new_markdown_cell("# One\n\n**What?** [two](02-two.ipynb#here), [site](https://a.b/c.ipynb)")]
+    cells += [v4.new_code_cell(text, metadata={"tags": [tag]}) for tag, text in (("solution", "9"), ("check", "8"))]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "01-one.ipynb")
+    assert report.notebook_page(tmp_path / "01-one.ipynb", "", "02-two") == ("One", "What?")
+    page = (tmp_path / "01-one.html").read_text()
+    assert 'href="02-two.html#here"' in page and 'href="https://a.b/c.ipynb"' in page and 'href="02-two.html"' in page
+    assert "input_area" not in page.partition("<main>")[2]
 
 
 @pytest.fixture
