@@ -65,6 +65,7 @@ class Variants:
     records: str | None
     stations: str | None
     total: float = np.inf  # minutes of ``paper``'s training over several calls
+    only: str = ""  # of ``folds``: one generator, judged without training the others again
 
     def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
@@ -123,15 +124,17 @@ def _judged(study, names):
 def folds(variants):
     """Few events a station: five folds of events, models fitted in each and judged inside it, energy distances over all
     recordings by the fold that has not seen them; scores of what needs no training over 20 splits."""
-    whole = variants.study("whole")
+    whole, only = variants.study("whole"), variants.only
+    names, splits = (only, *distances.RIVALS) if only else whole.judged, N_SPLITS * (len(whole.stations) > 1)
     each = [whole.with_split(f"fold {fold} of {dataset.FOLDS}") for fold in range(dataset.FOLDS)]
     for fold, study in enumerate(each):
-        found = pd.concat([scores.recordings(study), scores.gaps(study), *_judged(study, study.judged)])
+        rows = _judged(study, [only]) if only else (scores.gaps(study), *_judged(study, names))
+        found = pd.concat([scores.recordings(study), *rows])
         yield {"fold": fold}, found[found["measure"].isin(SHORT)]
-    yield {}, findings.table(distances.pooled(each, ("training", *whole.judged, SHIFTED)))
+    yield {}, findings.table(distances.pooled(each, ("training", *names, SHIFTED)))
     tables, rows = [findings.table([])], []  # held-out S × S, mean and 5 to 95 % over N_SPLITS splits
-    for study in map(whole.with_split, (f"seed {number}" for number in range(N_SPLITS * (len(whole.stations) > 1)))):
-        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED)]
+    for study in map(whole.with_split, (f"seed {number}" for number in range(splits))):
+        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED if only in ("", name))]
     found = findings.select(pd.concat(tables), against="held_out", statistic="S × S")
     for name, values in found.groupby("subject", sort=False)["value"]:
         mean, named = findings.interval(values, np.mean(values)), {"protocol": "held_out", "set": f"{N_SPLITS} splits"}
@@ -312,12 +315,15 @@ _ALL += (roughness, regressed, few, cgm_leaks, paper.paper)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 
-def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf):
+def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf, only=""):
     """Run experiment ``name`` and write ``folder``/NAME.json (of ``records``: recorded-NAME.json); returns its path.
+    only: a generator whose findings alone are made, and take the place of its own in the file that stands.
     trainer.OutOfTime (see ``trainer.until``) leaves the file as it was, or of `paper` with what stands."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
-    variants, rows, rest = Variants(name, config.profile(profile), records, stations, total), [], None
+    if only and (name != "folds" or only not in UNTRAINED):
+        raise ValueError(f"--only goes with `folds` and one of {', '.join(UNTRAINED)}")
+    variants, rows, rest = Variants(name, config.profile(profile), records, stations, total, only), [], None
     try:
         for keys, *tables in EXPERIMENTS[name](variants):
             rows += pd.concat(tables).assign(**keys).to_dict("records")
@@ -336,6 +342,12 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
     # what is repeated is told of all stations together: a station by itself is for a run
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows if not row["station"]]
+    if only:
+        standing = json.loads(path.read_text())
+        about = standing["run"] | {"with": f"{only} of {about['date']}"}
+        rows = [row for row in standing["findings"] if row["subject"] != only] + [
+            r for r in rows if r["subject"] == only
+        ]
     findings.write(path, about, rows)
     if rest:
         raise rest
@@ -382,6 +394,7 @@ def main(arguments=None):
     parser.add_argument("--background", type=int, metavar="N", help="background records at most")
     parser.add_argument("--records", help="folder of recordings; without it the simulated default")
     parser.add_argument("--stations", help="target stations, comma-separated")
+    parser.add_argument("--only", default="", metavar="GENERATOR", help="of `folds`: put this one into what is stored")
     given = parser.parse_args(arguments)
     try:
         if given.list or not given.name:
@@ -390,7 +403,8 @@ def main(arguments=None):
             profile = given.profile or ("paper" if given.name == "paper" else "quick")
             profile += f"-{given.background}" if given.background else ""
             with trainer.until(60 * given.minutes):
-                print(os.path.relpath(run(given.name, profile, given.records, given.stations, total=given.total)))
+                of = {"total": given.total, "only": given.only}
+                print(os.path.relpath(run(given.name, profile, given.records, given.stations, **of)))
     except trainer.OutOfTime as rest:
         print(rest, file=sys.stderr)
         return 3
