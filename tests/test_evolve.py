@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from tsgen import config, distance, evolve, features, generate, hvsr, intensity, measures, simulate
-from tsgen.config import EvolveSettings
 from tsgen.evolve import N_TIMES, Evolve, posterior
 from tsgen.records import Records
 
@@ -105,8 +104,8 @@ def test_it_lasts_as_its_law_says_and_has_the_spectrum_that_it_says(ours):
     asked, waves = ours._made(table, [torch.Generator().manual_seed(i) for i in range(60)])
     found = ours._measured(waves, ours._with_s(evolve.BEFORE_P_IN_S, table)[:, 1])[1]
     off = (found - asked)[:, :N_TIMES]
-    lent = asked[:, :N_TIMES].std(axis=0)  # what it would be off by, were the lenders' durations left
-    assert np.abs(off.mean(axis=0)).max() < 0.1 and (off.std(axis=0) < 0.6 * lent).all()
+    scatter = asked[:, :N_TIMES].std(axis=0)  # what is off by chance has two thirds of it in the median
+    assert np.abs(off.mean(axis=0)).max() < 0.1 and (np.median(np.abs(off), axis=0) < 0.35 * scatter).all()
     assert np.abs(found - asked)[:, N_TIMES:].mean() < 0.15  # the spectra scatter by 1
 
 
@@ -123,8 +122,8 @@ def test_magnitude_and_distance_move_peak_and_duration_as_they_move_the_truth(ou
         values[of] = middle(made), middle(true)
     moved = {of: [values[of][i] - values[small][i] for i in range(2)] for of in (large, far)}  # ours, the truth
     assert moved[large][1][0] > 1.2 and moved[far][1][0] < -0.9 and moved[far][1][1] > 0.4
-    for both in moved.values():
-        np.testing.assert_allclose(*both, atol=0.3)
+    for ours_moved, truth_moved in moved.values():  # three standard errors of 80 records
+        assert (np.abs(ours_moved - truth_moved) < [0.5, 0.3]).all()
 
 
 def features_of(some):
@@ -160,7 +159,7 @@ def test_from_two_records_it_is_nearer_to_fresh_truth_than_their_mean_with_other
 def test_recordings_without_magnitude_and_distance_are_of_a_station_alone(background, training):
     unknown = {"magnitude": np.nan, "distance_in_km": np.nan}
     of = [some.with_columns(**unknown) for some in (background, training)]
-    law = Evolve(QUICK.cgm, *of, law=EvolveSettings(calibrated=False))
+    law = Evolve(QUICK.cgm, *of)
     assert law.conditions == ("ln_vs30",)
     made = generate.sample(law, n=2)
     assert len(made) == 10 and "magnitude" not in made.table and np.isfinite(made.waveforms).all()
@@ -171,7 +170,7 @@ def test_short_recordings_lend_what_they_have(background, training):
     waves = np.array(background.waveforms)
     waves[..., n:] = 0
     short = Records(waves, background.sampling_rate_in_hz, background.table.assign(samples=n))
-    made = generate.sample(Evolve(QUICK.cgm, short, training, law=EvolveSettings(calibrated=False)), n=4)
+    made = generate.sample(Evolve(QUICK.cgm, short, training), n=4)
     level = np.log((made.waveforms.astype(float) ** 2).mean(axis=1))
     assert (level[:, -n // 4 :].mean(axis=1) - level[:, n : n + n // 4].mean(axis=1)).min() > -6  # no padding is lent
 

@@ -223,12 +223,12 @@ EVOLVE_OPTIONS = {"draws": ("lent", "gaussian")}
 class EvolveSettings:
     """Our generator, ``evolve``; chosen on background stations of a network that nothing else uses (notebook 10)."""
 
-    conditions: tuple[str, ...] = ("magnitude", "ln_distance", "ln_vs30")
+    conditions: tuple[str, ...] = ("magnitude", "ln_distance", "ln_vs30")  # Vs30 helps where no record tells the site
     stretched_by: float = 0.3  # standard deviation of ln of what a lender's times are stretched by: a brief shape blurs
     blended_between: float = 0.7  # share of B averaged over shifts in frequency: a site's peak may stand anywhere
-    blended_within: float = 0.5  # of W
-    calibrated: bool = True  # for what lending, stretching and carrying add in the mean
-    draws: str = "lent"  # of a record's own term: the lender's, or "gaussian" by W
+    blended_within: float = 0.5  # of W, for the same reason: it weighs the records, and draws nothing but "gaussian"
+    calibrated: bool = False  # for what lending and carrying add in the mean: gains nothing where times are kept
+    draws: str = "lent"  # of a record's own term; "gaussian", by W, doubles the distance of durations
 
     def __post_init__(self):
         _demand(self, EVOLVE_OPTIONS)

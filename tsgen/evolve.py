@@ -52,7 +52,7 @@ class Evolve:
         known = np.isfinite(scenario.conditions(table, law.conditions)).any(axis=0)
         if not scenario_known(parts[0]).any():
             known &= np.isin(law.conditions, scenario.NEEDED, invert=True)
-        self.conditions = tuple(np.array(law.conditions)[known])
+        self.conditions = tuple(name for name, there in zip(law.conditions, known, strict=True) if there)
         names = ["station", *(scenario.COLUMN_OF.get(name, name) for name in self.conditions)]
         self.bank, asked = table.reindex(columns=names), scenario.conditions(table, self.conditions)
         self.centre, self.scale = np.nanmean(asked, axis=0), np.nanstd(asked, axis=0)

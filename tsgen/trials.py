@@ -47,7 +47,7 @@ TRIALS = {  # model: {trial: (part of the settings, fields changed)}
         "fault: one scale for all bins": ("cgm", {"scaling": "min_max"}),
     },
     "evolve": {
-        "as it is": ("evolve", {}), "not calibrated": ("evolve", {"calibrated": False}),
+        "as it is": ("evolve", {}), "calibrated": ("evolve", {"calibrated": True}),
         "no covariance blended": ("evolve", {"blended_between": 0.0, "blended_within": 0.0}),
         "all of B blended": ("evolve", {"blended_between": 1.0}), "W not blended": ("evolve", {"blended_within": 0.0}),
         "Gaussian draws": ("evolve", {"draws": "gaussian"}),
