@@ -65,7 +65,7 @@ class Variants:
     records: str | None
     stations: str | None
     total: float = np.inf  # minutes of ``paper``'s training over several calls
-    only: str = ""  # of ``folds``: one generator, judged without training the others again
+    only: str = ""  # of ``networks`` and ``folds``: one generator, judged without training the others again
 
     def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
@@ -103,11 +103,12 @@ def networks(variants):
     """Every generator on four other simulated networks (seeds 1 to 4: other sites, earthquakes, paths and starting
     weights; recorded stations: four splits), and CGM-GM given magnitude and distance."""
     for seed in range(1, N_NETWORKS + 1):
-        study = variants.study(seed, seed=seed)
-        rows = [distances.comparisons(study), distances.scenario(study), scores.recordings(study), brief(study)]
-        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
-        rows.append(felt[felt["statistic"].str.contains("farthest")])
-        yield {"network": seed}, *rows, *_judged(study, ("training", *study.judged, SHIFTED))
+        study, only = variants.study(seed, seed=seed), variants.only
+        rows = [distances.comparisons(study, only), distances.scenario(study, only)]
+        if not only:
+            felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
+            rows += [scores.recordings(study), brief(study), felt[felt["statistic"].str.contains("farthest")]]
+        yield {"network": seed}, *rows, *_judged(study, [only] if only else ("training", *study.judged, SHIFTED))
 
 
 def _judged(study, names):
@@ -321,8 +322,8 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     trainer.OutOfTime (see ``trainer.until``) leaves the file as it was, or of `paper` with what stands."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
-    if only and (name != "folds" or only not in UNTRAINED):
-        raise ValueError(f"--only goes with `folds` and one of {', '.join(UNTRAINED)}")
+    if only and (name not in ("networks", "folds") or only not in UNTRAINED):
+        raise ValueError(f"--only goes with `networks`, `folds` and one of {', '.join(UNTRAINED)}")
     variants, rows, rest = Variants(name, config.profile(profile), records, stations, total, only), [], None
     try:
         for keys, *tables in EXPERIMENTS[name](variants):
@@ -345,9 +346,8 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     if only:
         standing = json.loads(path.read_text())
         about = standing["run"] | {"with": f"{only} of {about['date']}"}
-        rows = [row for row in standing["findings"] if row["subject"] != only] + [
-            r for r in rows if r["subject"] == only
-        ]
+        kept = (row for row in standing["findings"] if only not in (row["subject"], row["against"]))
+        rows = [*kept, *(row for row in rows if row["subject"] == only)]
     findings.write(path, about, rows)
     if rest:
         raise rest
@@ -394,7 +394,7 @@ def main(arguments=None):
     parser.add_argument("--background", type=int, metavar="N", help="background records at most")
     parser.add_argument("--records", help="folder of recordings; without it the simulated default")
     parser.add_argument("--stations", help="target stations, comma-separated")
-    parser.add_argument("--only", default="", metavar="GENERATOR", help="of `folds`: put this one into what is stored")
+    parser.add_argument("--only", default="", metavar="GENERATOR", help="put this one into what is stored")
     given = parser.parse_args(arguments)
     try:
         if given.list or not given.name:

@@ -108,10 +108,10 @@ def scale(x, y, stations):
     return float(np.mean(found)) if found else np.nan
 
 
-def comparisons(study):
-    """Findings on pairs: each of COMPARED less each of RIVALS and the other models, the same held-out events drawn
-    again for both; below 0 the first is nearer to the recordings."""
-    models = [name for name in COMPARED if name in study.judged]
+def comparisons(study, only=""):
+    """Findings on pairs: each of COMPARED (or ``only`` one) less each of RIVALS and the other models, the same held-out
+    events drawn again for both; below 0 the first is nearer to the recordings."""
+    models = [only] if only else [name for name in COMPARED if name in study.judged]
     couples = [(first, second) for first in models for second in RIVALS]
     couples += [(first, second) for i, first in enumerate(models) for second in models[i + 1 :]]
     names = sorted({*sum(couples, ())})
@@ -133,7 +133,7 @@ def comparisons(study):
                 rows.append(finding(first, second, measure, DISTANCE, less, **of))
         return [row for row in rows if "value" in row]
 
-    return study.keep_findings("distances-compared", build, inputs_of(study, *names))
+    return study.keep_findings(f"distances-compared{only and '-' + only}", build, inputs_of(study, *names))
 
 
 # ---- few events: folds ----
@@ -208,11 +208,11 @@ def scores_of(drawn, held_out):
     return first - spread / 2
 
 
-def scenario(study):
-    """Findings (protocol "scenario") on the generators that take a magnitude and a distance (CONDITIONED), asked for
-    those of each held-out recording: their energy score, each less control_regression's, and, where the truth can be
+def scenario(study, only=""):
+    """Findings (protocol "scenario") on the generators that take a magnitude and a distance (CONDITIONED), or ``only``
+    one beside control_regression, asked for those of each held-out recording: their energy score, each less control_regression's, and, where the truth can be
     drawn again, twice what it exceeds the truth's own score by: an energy distance given the scenario."""
-    names = [name for name in CONDITIONED if name in study.judged]
+    names = [only, RIVALS[0]] if only else [name for name in CONDITIONED if name in study.judged]
     names += ["fresh"] if study.kind == "simulated" else []
     inputs = inputs_of(study, *(f"given-{name}" for name in names))
 
@@ -239,7 +239,7 @@ def scenario(study):
                     rows.append(finding(name, against, measure, statistic, mean, **of))
         return [row for row in rows if "value" in row]
 
-    return study.keep_findings("distances-scenario", build, inputs)
+    return study.keep_findings(f"distances-scenario{only and '-' + only}", build, inputs)
 
 
 def _mean(values, sample, seed):
