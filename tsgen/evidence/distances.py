@@ -210,8 +210,9 @@ def scores_of(drawn, held_out):
 
 def scenario(study, only=""):
     """Findings (protocol "scenario") on the generators that take a magnitude and a distance (CONDITIONED), or ``only``
-    one beside control_regression, asked for those of each held-out recording: their energy score, each less control_regression's, and, where the truth can be
-    drawn again, twice what it exceeds the truth's own score by: an energy distance given the scenario."""
+    one beside control_regression, asked for those of each held-out recording: their energy score, each less
+    control_regression's, and, where the truth can be drawn again, twice what it exceeds the truth's own score by: an
+    energy distance given the scenario."""
     names = [only, RIVALS[0]] if only else [name for name in CONDITIONED if name in study.judged]
     names += ["fresh"] if study.kind == "simulated" else []
     inputs = inputs_of(study, *(f"given-{name}" for name in names))
