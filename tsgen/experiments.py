@@ -46,7 +46,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
 N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
 POWER_NETWORK = 21  # seed of a network that nothing else uses
-N_FEW, N_CHOICES = 4, 2  # networks of ``few``, and choices of the few records in each
+N_FEW, N_CHOICES = 3, 2  # networks of ``few``, and choices of the few records in each
 POOLED = (1001, 1002, 1003, 1004)  # networks that nothing else uses: what the ideal of ``few`` knows
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("evolve", "control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
@@ -298,7 +298,7 @@ def power(variants):
 
 
 def few(variants):
-    """Motion of a station from n of its records, everyone given the same: four other networks, two choices of the
+    """Motion of a station from n of its records, everyone given the same: three other networks, two choices of the
     records in each; recordings: stations left out one by one, five folds of events, one choice."""
     whole = variants.study("whole")
     if variants.records:
