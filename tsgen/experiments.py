@@ -346,7 +346,7 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     if only:
         standing = json.loads(path.read_text())
         about = standing["run"] | {"with": f"{only} of {about['date']}"}
-        kept = (row for row in standing["findings"] if only not in (row["subject"], row["against"]))
+        kept = (row for row in standing["findings"] if only not in (row["subject"], row.get("against")))
         rows = [*kept, *(row for row in rows if row["subject"] == only)]
     findings.write(path, about, rows)
     if rest:

@@ -67,7 +67,10 @@ def trials_of(model):
         the trials' mean rank over the distances. Chosen by that alone."""
         tried, (part, before) = variants, BEFORE.get(model, (model, {}))
         tried = replace(variants, settings=changed(variants.settings, part, before))
-        stations, seed = variants.players(getattr(MODELS[model], "needs", ())), 0 if variants.records else TRIAL_NETWORK
+        stations, seed = (
+            variants.players(getattr(MODELS.get(model), "needs", ())),
+            0 if variants.records else TRIAL_NETWORK,
+        )
         truth = variants.study("truth", seed=seed, stations=stations)
         against = bias.reference_of(truth)
         known, y = distances.whitenings(truth), truth.features("fresh-single" if against == "fresh" else against)

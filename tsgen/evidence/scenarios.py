@@ -53,9 +53,9 @@ def scenarios(study, which):
     return rows.reset_index(drop=True).assign(**sites)
 
 
-def one_scenario(study):
-    """One row of SCENARIO: ASKED at the first target station."""
-    row = dict(zip(NEEDED, ASKED, strict=True)) | {"station": study.stations[0]}
+def one_scenario(study, *asked):
+    """One row of SCENARIO: magnitude and distance in km (ASKED) at the first target station."""
+    row = dict(zip(NEEDED, asked or ASKED, strict=True)) | {"station": study.stations[0]}
     return pd.DataFrame([row | {"depth_in_km": DEPTH_IN_KM, "vs30_in_m_per_s": vs30_of(study, study.stations[0])}])
 
 
