@@ -34,7 +34,7 @@ ROLES = {
     "reconstructed-cvae": Role("VAE, reconstructed", "#E69F00", (0, (6, 2, 1, 2))),
     "cvae": Role("VAE", "#D55E00", (0, (4, 1.5)), "conditional VAE (our reconstruction)"),
     "cgm": Role("CGM-GM", "#8B1A4A", (0, (7, 1.5))),
-    "evolve": Role("evolve (ours)", "#E69F00", "-", "evolve, our generator: a law of few records", 2.0),
+    "evolve": Role("evolve (ours)", "#E69F00", "-", "our generator, evolve", 2.0),
     "control_average": Role(
         "plain average", "#009E73", (0, (3, 1, 1, 1)), "control: plain average of five recordings, no network"
     ),
