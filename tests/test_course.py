@@ -192,7 +192,7 @@ def test_what_cannot_be_copied_is_refused_in_one_sentence(run, tmp_path, monkeyp
 
 
 def test_a_figure_has_sliders_for_a_reader_and_is_a_picture_in_a_run(study, monkeypatch, capsys):
-    monkeypatch.setattr(moving, "get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None))
     monkeypatch.setenv("TSGEN_STATIC", "1")
     assert figures.show(study, "fold_period").format == "png"
     monkeypatch.delenv("TSGEN_STATIC")

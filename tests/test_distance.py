@@ -203,7 +203,7 @@ def test_every_generator_has_every_distance_with_interval_and_null(study, judged
             assert null["low"] < 0 < null["high"] and abs(null["value"]) < 0.2 * null["high"] + 0.02
             assert beyond["value"] == pytest.approx(whole["value"] - null["high"])
             assert len(select(rows, statistic=distances.DISTANCE)) == 1 + len(study.stations)
-    skill = select(judged, statistic="skill").set_index("subject")["value"]
+    skill = select(judged, statistic="skill", protocol="held_out").set_index("subject")["value"]
     assert skill["control_bootstrap"] > skill["control_other"] + 0.5
 
 
@@ -215,11 +215,9 @@ def test_what_copies_is_near_and_another_station_far(judged):
 def test_pairs_are_compared_on_the_same_held_out_records(judged):
     rows = select(judged, subject="timesnet", against="control_bootstrap", statistic=distances.DISTANCE)
     assert set(rows["measure"]) == set(FEATURES) and rows["low"].lt(rows["high"]).all()
+    of = {"against": "held_out", "protocol": "held_out", "station": "", "statistic": distances.DISTANCE}
     for measure in FEATURES:
-        first, second = (
-            one(judged, subject=name, against="held_out", measure=measure, station="", statistic=distances.DISTANCE)
-            for name in ("timesnet", "control_bootstrap")
-        )
+        first, second = (one(judged, subject=name, measure=measure, **of) for name in ("timesnet", "control_bootstrap"))
         assert one(rows, measure=measure)["value"] == pytest.approx(first["value"] - second["value"])
 
 

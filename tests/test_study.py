@@ -62,7 +62,7 @@ STAGES = {
 
 def edited(monkeypatch, *names):
     source = store._source
-    monkeypatch.setattr(store, "_source", lambda name: (source(name) or b"") + b"# edited" * (name in names))
+    monkeypatch.setattr(store, "_source", lambda name: source(name) + b"# edited" * (name in names))
 
 
 def changed(study, settings=None):

@@ -164,8 +164,8 @@ def modules_of(build):
 def code_of(modules):
     """Digest of the source of modules, given by name; another where one no longer exists."""
     digest = hashlib.sha256()
-    for name, path in ((name, _path(name)) for name in modules):
-        digest.update(name.encode() + (path.read_bytes() if path.exists() else b""))
+    for name in modules:
+        digest.update(name.encode() + _source(name))
     return digest.hexdigest()[:12]
 
 
@@ -190,11 +190,16 @@ def _path(name):
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+def _source(name):
+    path = _path(name)
+    return path.read_bytes() if path.exists() else b""
+
+
 @cache
 def _imports(name):
     """Names of the package's modules that a module imports anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(_path(name).read_bytes())):
+    for node in ast.walk(ast.parse(_source(name))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

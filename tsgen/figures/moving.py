@@ -11,8 +11,6 @@ from functools import partial, wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython import get_ipython
-from IPython.display import display
 
 from tsgen import generate, hvsr, intensity
 from tsgen.evidence import scenarios
@@ -34,8 +32,11 @@ MAGNITUDES, DISTANCES_IN_KM = (4.5, 5.0, 5.5, 6.0, 6.5, 7.0), (10, 15, 20, 30, 4
 
 def is_live():
     """Whether sliders help: in a notebook that someone reads, not in one that a run or a test executes."""
-    bare = os.environ.get("TSGEN_STATIC") or importlib.util.find_spec("ipywidgets") is None
-    return not bare and hasattr(get_ipython(), "kernel")
+    if os.environ.get("TSGEN_STATIC") or importlib.util.find_spec("ipywidgets") is None:
+        return False
+    from IPython import get_ipython  # which a machine that only trains need not have
+
+    return hasattr(get_ipython(), "kernel")
 
 
 def moving(function=None, *, rows=1, share="row", needs=()):
@@ -61,6 +62,7 @@ def moving(function=None, *, rows=1, share="row", needs=()):
         return drawn(study, title, draw, [dict(zip(choices, values, strict=True)) for values in three])
 
     def sliders(study):
+        from IPython.display import display
         from ipywidgets import SelectionSlider, interact
 
         study.require(*needs)
