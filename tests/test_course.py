@@ -10,7 +10,6 @@ import pytest
 from nbformat import v4
 
 from tsgen import course, figures
-from tsgen.figures import moving
 from tsgen.running import environment
 from tsgen.study import Study
 
