@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from nbformat import v4
 
 from tsgen import course, figures
+from tsgen.figures import moving
 from tsgen.running import environment
 from tsgen.study import Study
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_copied_is_refused_in_one_sentence(run, tmp_path, monkeyp
 
 
 def test_a_figure_has_sliders_for_a_reader_and_is_a_picture_in_a_run(study, monkeypatch, capsys):
-    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr(moving, "_in_kernel", lambda: True)
     monkeypatch.setenv("TSGEN_STATIC", "1")
     assert figures.show(study, "fold_period").format == "png"
     monkeypatch.delenv("TSGEN_STATIC")

@@ -32,8 +32,11 @@ MAGNITUDES, DISTANCES_IN_KM = (4.5, 5.0, 5.5, 6.0, 6.5, 7.0), (10, 15, 20, 30, 4
 
 def is_live():
     """Whether sliders help: in a notebook that someone reads, not in one that a run or a test executes."""
-    if os.environ.get("TSGEN_STATIC") or importlib.util.find_spec("ipywidgets") is None:
-        return False
+    bare = os.environ.get("TSGEN_STATIC") or importlib.util.find_spec("ipywidgets") is None
+    return not bare and _in_kernel()
+
+
+def _in_kernel():
     from IPython import get_ipython  # which a machine that only trains need not have
 
     return hasattr(get_ipython(), "kernel")
