@@ -126,7 +126,7 @@ def of_one_law(x, y, stations, n_draws=N_PERMUTATIONS, seed=0):
     null = np.mean(values, axis=0)
     singly = np.var(values, axis=1).sum() / len(found) ** 2
     variance = singly + sum(_together(*two, (x.event, y.event)) for two in permutations(found, 2)) / len(found) ** 2
-    spread = np.sqrt(max(1.0, variance / null.var()))
+    spread = np.sqrt(max(1.0, variance / null.var())) if null.var() > 0 else 1.0  # 0: all records are alike
     return interval(null.mean() + spread * (null - null.mean()), null.mean())
 
 

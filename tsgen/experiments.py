@@ -324,6 +324,9 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
     if only and (name not in ("networks", "folds") or only not in UNTRAINED):
         raise ValueError(f"--only goes with `networks`, `folds` and one of {', '.join(UNTRAINED)}")
+    path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
+    if only and not path.exists():
+        raise ValueError(f"{path.name} is not there to be put into: run `{name}` without --only first")
     variants, rows, rest = Variants(name, config.profile(profile), records, stations, total, only), [], None
     try:
         for keys, *tables in EXPERIMENTS[name](variants):
@@ -340,7 +343,6 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     about["attribution"] = variants.study("whole").attribution if records else ""
     about |= {"device": paper.device()} if name == "paper" else {}
     about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
-    path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
     # what is repeated is told of all stations together: a station by itself is for a run
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows if not row["station"]]
     if only:

@@ -1,4 +1,5 @@
-"""What is asked of generated records, one question a file; none imports another. ``everything`` asks them all."""
+"""What is asked of generated records, one question a file. None imports another, but few records ask
+what all the others ask. ``everything`` asks them all."""
 
 from tsgen.evidence import averaging, bias, copying, distances, few, scenarios, scores, structures
 from tsgen.study import SHIFTED
