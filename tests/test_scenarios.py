@@ -145,12 +145,12 @@ def test_a_run_says_all_there_is_to_say_of_scenarios(study, smoke_findings):
     assert len(select(found, subject="training", protocol="scenario", measure="pga", station="")) == 4
     beyond = select(cgm, measure="pga", protocol="beyond training")["set"].tolist()
     assert {"magnitude 7", "magnitude 7.5"} <= set(beyond)
-    for protocol, subjects in (("structure", {"cgm"}), ("structure, station", {"timesnet", "cvae"})):
+    for protocol, subjects in (("structure", {"cgm", "evolve"}), ("structure, station", {"timesnet", "cvae"})):
         felt = select(smoke_findings, protocol=protocol)
         assert {"fresh", "held_out"} == set(felt["against"]) and subjects == set(felt["subject"])
     assert set(felt["statistic"]) >= {"median", "spread", "spread, farthest, beyond truth's"}
     assert len(scenarios.sites(study)) == scenarios.GRID_POINTS**2
-    assert len(structures.fragility(study)) == 3 * 7 and scenarios.bins(study, "pga")[0].shape == (4, 4)
+    assert len(structures.fragility(study)) == 3 * 8 and scenarios.bins(study, "pga")[0].shape == (4, 4)
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_recordings_of_which_some_lack_a_magnitude(tmp_path):
     with few_draws():
         found, felt = scenarios.scenario(run), structures.every(run)
     assert set(found["against"]) == set(felt["against"]) == {"held_out"}
-    assert set(found["subject"]) == {"cgm"} and set(felt["subject"]) == {"timesnet", "cvae", "cgm"}
+    assert set(found["subject"]) == {"cgm"} and set(felt["subject"]) == {"timesnet", "cvae", "cgm", "evolve"}
     assert np.isfinite(run.generated("cgm").table["magnitude"]).all()
     assert len(findings.table(run.results["findings"])) == len(found) + len(felt)
 

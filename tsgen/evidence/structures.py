@@ -124,9 +124,14 @@ def structures(study, name):
     return study.keep_findings(f"structures-{name}", build, inputs)
 
 
+def judged(study):
+    """Generators that structures are asked of: every model that can be trained on these records, and ours."""
+    return (*study.models, *(["evolve"] if not study.lacking("magnitudes") else []))
+
+
 def every(study):
-    """Table of ``structures`` of every model that can be trained on these records."""
-    return pd.concat([structures(study, name) for name in study.models], ignore_index=True)
+    """Table of ``structures`` of all that are ``judged``."""
+    return pd.concat([structures(study, name) for name in judged(study)], ignore_index=True)
 
 
 def fifteen_percent(study, name, against):
@@ -145,9 +150,9 @@ def fifteen_percent(study, name, against):
 
 
 def groups(study):
-    """{protocol: {suite: role}} of the suites that are shown together: the references, then the models."""
+    """{protocol: {suite: role}} of the suites that are shown together: the references, then who is ``judged``."""
     found = {}
-    for name in study.models:
+    for name in judged(study):
         beside = {which: against for against, which in references(study, name).items()}
         found.setdefault(protocol(name), beside)[suite_of(name)] = name
     return found

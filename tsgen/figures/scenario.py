@@ -250,7 +250,7 @@ def structural_bias(study):
     for row, (statistic, words) in zip(axes, style.STATISTICS.items(), strict=True):
         for ax, (kind, names) in zip(row, SPECTRA.items(), strict=True):
             measure = structures.keys_of(names[0])["measure"]
-            for name in study.models:
+            for name in structures.judged(study):
                 rows = select(found, subject=name, against=against, measure=measure, statistic=statistic)
                 given = structures.GIVEN[structures.protocol(name)]
                 style.draw_findings(ax, rows, "period_in_s", role(name), f"{role(name).label}, {given}")
