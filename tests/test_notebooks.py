@@ -10,13 +10,14 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import nbformat
+import publish
 import pytest
 import teeth
 from conftest import ROOT
 from nbformat import v4
 
 from tsgen import course
-from tsgen.running import command, environment, publish, runner
+from tsgen.running import command, environment, runner
 from tsgen.study import Study
 
 NOTEBOOKS = environment.choose()

@@ -8,6 +8,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import publish
 import pytest
 import yaml
 from conftest import ROOT
@@ -16,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from write_lock import RESOLVED_FOR
 
-from tsgen.running import command, environment, readme
+from tsgen.running import command, environment
 
 LOCK = environment.LOCK.read_text()
 
@@ -178,7 +179,7 @@ def test_help_names_every_word():
 def test_the_readme_s_numbers_are_those_of_the_committed_run():
     if not (ROOT / "results" / "quick.json").exists():
         pytest.fail("results/quick.json is missing: ./run_all.sh quick, then ./run_all.sh publish")
-    assert readme.of_project(ROOT) == (ROOT / "README.md").read_text()
+    assert publish.readme(ROOT) == (ROOT / "README.md").read_text()
 
 
 def test_the_citation_names_this_version_licence_and_both_papers():

@@ -5,12 +5,13 @@ import math
 import re
 
 import nbformat
+import publish
 import pytest
 from conftest import ROOT
 from nbformat import v4
 
 from tsgen import findings
-from tsgen.running import front, readme, report
+from tsgen.running import front, report
 
 FINDINGS = [
     {"subject": "timesnet", "against": "held_out", "measure": "score", "statistic": "S × S", "protocol": "held_out"}
@@ -77,7 +78,7 @@ def test_the_front_page_has_the_readme_s_table_and_sentences_that_its_findings_f
     rows = findings.table(stored["findings"])
     table = front.table(rows)
     lines = ["| " + " | ".join(line) + " |" for line in table.to_numpy()]
-    shown = readme.distance_table(rows, rows).splitlines()[2:]
+    shown = publish.distance_table(rows).splitlines()[2:]
     assert set(shown) <= set(lines) and len(shown) > 5
     said = front.abstract(rows, stored["run"])
     assert len(said) == 2 + len(front.SENTENCES)

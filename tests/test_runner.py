@@ -8,13 +8,14 @@ import time
 
 import nbformat
 import pandas as pd
+import publish
 import pytest
 from conftest import ROOT
 from nbformat import v4
 from test_records import made
 
 from tsgen import store
-from tsgen.running import environment, publish, report, runner
+from tsgen.running import environment, report, runner
 
 OWN = {"PROFILE": "quick", "RECORDS": "", "STATIONS": "", "SEED": 0}
 PARAMETERS_CELL = 'PROFILE = "quick"\nRECORDS = ""  # a folder\nSTATIONS = ""\nSEED = 0'

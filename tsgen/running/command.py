@@ -2,7 +2,6 @@
 alone, so that a wrong one ends before the environment is set up."""
 
 import argparse
-import importlib
 import os
 import subprocess
 import sys
@@ -84,15 +83,18 @@ def main(arguments):
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # several threads wait for each other where a core is taken
     if runs := os.environ.get("TSGEN_RUNS"):
         os.environ["TSGEN_RUNS"] = os.path.abspath(runs)  # notebooks run in a folder of their own
+    if asked.word == "test":
+        sys.exit(test(asked.fast))
+    if asked.word == "publish":
+        os.execv(sys.executable, [sys.executable, str(ROOT / "tests" / "publish.py")])
     if asked.word == "lab":
         lab = ["-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/notebooks"]
         lab += ["--allow-root"] if os.geteuid() == 0 else []  # as in containers; Jupyter refuses it otherwise
         os.execv(sys.executable, [sys.executable, *lab])
-    if asked.word == "test":
-        sys.exit(test(asked.fast))
-    module = importlib.import_module("tsgen.running." + ("publish" if asked.word == "publish" else "runner"))
+    from tsgen.running import runner
+
     try:
-        module.main(asked)
+        runner.main(asked)
     except (KeyboardInterrupt, OSError) as error:  # OSError: a full disk, a folder that may not be written
         sys.exit(f"{str(error) or 'stopped'}; what is finished stands, and the next run goes on from there")
 
