@@ -6,10 +6,12 @@ import pandas as pd
 
 from tsgen import distance, findings
 from tsgen.config import changed
-from tsgen.evidence import bias, distances
+from tsgen.evidence import bias, distances, new_station
+from tsgen.evidence.new_station import OURS
 from tsgen.findings import finding
 from tsgen.study import MODELS
 
+N_FEW, N_CHOICES = 2, 10  # records of a station that OURS is given, and choices of them
 TRIAL_NETWORK = 20  # seed of a simulated network that nothing else uses
 BEFORE = {  # model: settings from which its trials began, where a trial has changed them since
     "timesnet": ("training", {"epochs_phase_0": 6, "epochs_phase_1": 4}), "cvae": ("cvae", {"epochs": (24, 16)}),
@@ -58,13 +60,20 @@ TRIALS = {  # model: {trial: (part of the settings, fields changed)}
 }  # fmt: skip
 
 
+def _of_few(study):
+    """[features of what OURS makes from N_FEW records of each station], by choice of these."""
+    made = (new_station.waves(study, choice, (OURS,), False) for choice in range(N_CHOICES))
+    return [each[(each["set"] == f"n = {N_FEW}") & (each["subject"] == OURS)] for each in made]
+
+
 def trials_of(model):
     """The experiment that tries the settings of a model."""
 
     def trials(variants):
         """A model's settings, one changed at a time: five background stations play targets (another network than the
         notebooks', seed 20), energy distances to fresh truth there (recorded stations: to their held-out records), and
-        the trials' mean rank over the distances. Chosen by that alone."""
+        the trials' mean rank over the distances. Chosen by that alone. Our generator is given two records of each
+        station, by ten choices of them, and asked for the held-out records' magnitudes and distances."""
         tried, (part, before) = variants, BEFORE.get(model, (model, {}))
         tried = replace(variants, settings=changed(variants.settings, part, before))
         stations, seed = (
@@ -73,14 +82,17 @@ def trials_of(model):
         )
         truth = variants.study("truth", seed=seed, stations=stations)
         against = bias.reference_of(truth)
-        known, y = distances.whitenings(truth), truth.features("fresh-single" if against == "fresh" else against)
+        of_held_out, of_training = ("given-fresh", "fresh-single") if against == "fresh" else (against, against)
+        known, y = distances.whitenings(truth), truth.features(of_held_out if model == OURS else of_training)
         values = {}
         for number, (trial, (part, fields)) in enumerate(TRIALS[model].items()):
             study, rows = tried.changed(f"{model}-{number}", part, fields, seed, stations), []
+            made = _of_few(study) if model == OURS else [study.features(model)]
             for measure, whitening in known.items():
-                x, of_law = whitening.sample(study.features(model)), whitening.sample(y)
-                found = distance.estimate(x, of_law, stations, distances.N_DRAWS, study.seed)
-                of = {"protocol": "held_out", "n": len(x.values), "n_against": len(of_law.values)}
+                xs, of_law = [*map(whitening.sample, made)], whitening.sample(y)
+                each = [distance.estimate(x, of_law, stations, distances.N_DRAWS, study.seed) for x in xs]
+                found = findings.over([one.value for one in each]) if len(each) > 1 else each[0]
+                of = {"protocol": "held_out", "n": len(xs[0].values), "n_against": len(of_law.values)}
                 rows.append(finding(model, against, measure, distances.DISTANCE, found, **of))
                 values[measure, trial] = found.value
             yield {"set": trial}, findings.table(rows)
