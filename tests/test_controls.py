@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_records import made
 
-from tsgen import config, generate, intensity, regression, simulate
+from tsgen import config, generate, intensity, scenario, simulate
 from tsgen.regression import ScenarioLaw, SpectrogramRegression
 from tsgen.simulate import source
 from tsgen.simulate.region import ACTIVE
@@ -215,6 +215,6 @@ def test_what_cannot_be_asked_for_is_refused(kind, records, empty):
 
 
 def test_a_large_background_is_thinned(records, monkeypatch):
-    monkeypatch.setattr(regression, "MOST_BACKGROUND", 40)
+    monkeypatch.setattr(scenario, "MOST_BACKGROUND", 40)
     law = StochasticMethod(SETTINGS, records.with_columns(station="TK.B"), records.take(np.arange(20)))
     assert set(law.law.stations) == {"TK.0000", "TK.0001", "TK.B"} and len(law.bank) == 20

@@ -10,13 +10,13 @@ from tsgen import spectrogram
 from tsgen.generate import by_station
 from tsgen.hvsr import konno_ohmachi
 from tsgen.oscillator import cut, true_waveforms
+from tsgen.scenario import BATCH
 
 WINDOW_IN_S = 1.28  # of the coarse shape: 64 samples at 50 Hz, a quarter of it from frame to frame
 BANDWIDTH = 30.0  # b of the fine shape's smoothing: at 40 filters ring longer (ln D5-95 +0.05 instead of +0.04)
 ROUNDS = 8  # each shape disturbs the other: after one, ln D5-95 is 0.16 off and ln PSA up to 0.07
 STEPS_A_DECADE = 40  # of the fine shape: three within the smoothing's half width
 LOWEST_IN_HZ = 0.1  # below it the fine shape is constant
-BATCH = 64  # records at once
 
 
 class Carrier:
@@ -70,14 +70,12 @@ def renoised(records, n_per_station, seed=0):
 
     def carried(own, generator):
         drawn, waves = generator.integers(len(own), size=n_per_station), []
-        for rows in np.array_split(np.arange(n_per_station), max(1, -(-n_per_station // BATCH))):
-            source = own.take(drawn[rows])
-            x = torch.from_numpy(true_waveforms(source)).float()
-            names = (("renoised", seed, own.stations[0], row) for row in rows)
-            x = carrier.waves(carrier.coarse(x), carrier.fine(x), spectrogram.generators(names))
-            waves.append(cut(x.numpy(), source.table["samples"]))
+        generators = spectrogram.generators(("renoised", seed, own.stations[0], row) for row in range(n_per_station))
+        for source in own.take(drawn).batches(BATCH):
+            x, chance = torch.from_numpy(true_waveforms(source)).float(), generators[len(waves) :][: len(source)]
+            x = carrier.waves(carrier.coarse(x), carrier.fine(x), chance)
+            waves.extend(cut(x.numpy(), source.table["samples"]))
             samples.extend(source.table["samples"])
-        return np.concatenate(waves), np.eye(len(own))[drawn]
+        return np.stack(waves), np.eye(len(own))[drawn]
 
-    made = by_station(records, "control_renoised", seed, carried)
-    return made.with_columns(samples=samples)
+    return by_station(records, "control_renoised", seed, carried).with_columns(samples=samples)

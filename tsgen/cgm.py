@@ -7,21 +7,22 @@ model is ``published``. Ours has three components at absolute amplitude, a laten
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from tsgen import model, scenario, spectrogram
 from tsgen.config import CGM_FAULTS, CGMSettings
 from tsgen.model import RecordPrior, bounded, evaluation, kl, waveforms_of
+from tsgen.scenario import BATCH
 
 LOWEST_AMPLITUDE = 1e-3  # cm/s^2, below any accelerograph's noise: keeps the log of zeros finite
 LEVEL_DRAWS = 8  # of the prior, for each record that the level is fitted to
 LEAST_FREEDOM = 0.1  # of the records, that the linear law leaves: a single one leaves none
 POOLED = 18  # records of all stations that count beside a station's own: at 42 of these a weight of 0.7 predicts best
-BATCH = 64  # records at once
 
 
-class CGMGM(model.StationModel):
+class CGMGM(scenario.Conditional, model.StationModel):
     """Posterior and prior recurrent networks on frames, one decoder for a frame; the conditions enter all three."""
 
     name = "cgm"
@@ -30,6 +31,7 @@ class CGMGM(model.StationModel):
     def __init__(self, settings):
         super().__init__(settings)
         s = settings
+        self.conditions, self.bank = s.conditions, pd.DataFrame(columns=scenario.columns(s.conditions))
         self.n_bins, self.n_frames = s.n_fft // 2 + 1, s.n_samples // s.hop + 1
         bins, width = (s.n_components, self.n_bins, 1), s.n_components * self.n_bins
         context, state = s.condition + s.record_latent, s.posterior_hidden + s.condition
@@ -62,7 +64,6 @@ class CGMGM(model.StationModel):
         self.register_buffer("level_correction", torch.zeros(s.n_stations + 1, *bins))  # the last: any other station
         octaves = 2.0 ** torch.arange(s.clock) * torch.pi * torch.arange(self.n_frames)[:, None] / self.n_frames
         self.register_buffer("clock", torch.cat([octaves.sin(), octaves.cos()], 1), persistent=False)  # (frame, 2k)
-        self.bank = torch.zeros(0, 1 + len(s.conditions), dtype=torch.float64)  # scenarios of the training records
 
     def log_amplitude(self, waveforms):
         """(batch, component, bin, frame) ln of the spectrogram's amplitude in cm/s²; waveforms (batch, 3, time)."""
@@ -202,8 +203,8 @@ class CGMGM(model.StationModel):
     def end_of_phase(self, phase, records, training_settings):
         """Keep the scenarios of the target records, what ``sample`` draws from for a station; fit prior and level."""
         if phase == 1:
-            index, (conditions, known) = self.station_index(records), self._conditions(records)
-            self.bank = torch.cat([index[:, None].double(), conditions], 1)[known & (index >= 0)]
+            own = self._conditions(records)[1] & (self.station_index(records) >= 0)
+            self.bank = records.table.reindex(columns=scenario.columns(self.conditions))[own.numpy()]
             if self.settings.record_latent:
                 self.fit_record_law(records)
             if self.settings.corrected:
@@ -262,10 +263,10 @@ class CGMGM(model.StationModel):
         return dict(zip(("frame", "record"), torch.cat(nats, 1).mean(1).tolist(), strict=True))
 
     def get_extra_state(self):
-        return {"bank": self.bank}
+        return {"bank": self.bank.to_dict("list")}
 
     def set_extra_state(self, state):
-        self.bank = state["bank"]
+        self.bank = pd.DataFrame(state["bank"])
 
     def _encoded(self, records):
         """Yield (x (B, 3, t), names of the random numbers, c, station, posterior a frame, the same a record)."""
@@ -305,28 +306,11 @@ class CGMGM(model.StationModel):
         x = spectrogram.shaped_noise(level, generators, s.n_fft, s.hop, s.n_samples, s.iterations)
         return nn.functional.pad(x, (0, 0, 0, 3 - s.n_components)).cpu().numpy()
 
-    def scenarios_of(self, station, n, seed=0):
-        """DataFrame of ``n`` scenarios (see ``scenario``) drawn with replacement from a station's training records."""
-        bank, number = self.bank.cpu().numpy(), self.numbers([station]).item()
-        own = bank[bank[:, 0] == number, 1:]
-        if not len(own):
-            raise ValueError(f"no scenarios are kept for {station}, only for {', '.join(self.stations) or 'none'}")
-        rows = own[np.random.default_rng([seed, number]).integers(len(own), size=n)]
-        return scenario.table(station, rows, self.settings.conditions)
-
-    def sample(self, scenarios, n=1, seed=0):
-        """``scenario.realised`` of scenarios. ValueError for one without magnitude or distance, and for a new station
-        unless its Vs30 is given to a model that knows Vs30."""
-        names, scenarios = self.settings.conditions, scenarios.reset_index(drop=True)
-
-        def waves(rows, generators):
-            station = self.numbers(rows["station"]).to(self.device)
-            c = self.embed(torch.from_numpy(scenario.conditions(rows, names)).float().to(self.device), station)
-            return self.waves(self.generate_level(c, station, generators), generators)
-
+    def waves_of(self, scenarios, generators):
+        station = self.numbers(scenarios["station"]).to(self.device)
         with evaluation(self):
-            scenarios = scenario.completed(scenarios, names, self.stations, self.bank.cpu().numpy())
-            return scenario.realised(scenarios, n, seed, waves)
+            asked = torch.from_numpy(scenario.conditions(scenarios, self.conditions)).float().to(self.device)
+            return self.waves(self.generate_level(self.embed(asked, station), station, generators), generators)
 
 
 def published():

@@ -16,20 +16,19 @@ from tsgen.carrier import STEPS_A_DECADE, Carrier
 from tsgen.config import EvolveSettings
 from tsgen.needs import scenario_known
 from tsgen.oscillator import true_waveforms
+from tsgen.scenario import BATCH
 
 BEFORE_P_IN_S = 5.0  # in what is generated, and in a record that does not say where P is
 S_MINUS_P_IN_S_PER_KM = 1 / 8.3  # of crustal rock
 SHARES = (0.75, 0.95)  # of the horizontals' energy: until then and from there on, time behind S is stretched
 N_TIMES = len(SHARES)
 SHORTEST_IN_S = 0.6  # of what is stretched
-MOST_BACKGROUND = 2000  # records: more cost memory and tell little more
 FEWEST = 5  # records of a station that tells of B; where none has as many, those with most
 SHIFT_IN_DECADES = 0.5  # the largest, either way
 N_CALIBRATED = 250  # records
-BATCH = 64  # records at once
 
 
-class Evolve:
+class Evolve(scenario.Conditional):
     """The generator, fitted to the targets' training records and the background.
 
     settings: sampling_rate_in_hz, n_samples and n_fft, as config.CGMSettings has them; stations: names to serve, by
@@ -46,15 +45,14 @@ class Evolve:
         bins = np.arange(self.carrier.n_fft // 2 + 1) * settings.sampling_rate_in_hz / self.carrier.n_fft
         fine = self.carrier.frequency_in_hz
         self._at_bins = np.array([np.interp(bins.clip(fine[0]), fine, row) for row in np.eye(len(fine))])  # (f, bin)
-        few = background.take(np.linspace(0, len(background) - 1, min(len(background), MOST_BACKGROUND)))
-        parts = [part for part in (training, few) if len(part)]
+        parts = scenario.learned_from(training, background)
         table = pd.concat([part.table for part in parts], ignore_index=True)
         known = np.isfinite(scenario.conditions(table, law.conditions)).any(axis=0)
         if not scenario_known(parts[0]).any():
             known &= np.isin(law.conditions, scenario.NEEDED, invert=True)
         self.conditions = tuple(name for name, there in zip(law.conditions, known, strict=True) if there)
-        names = ["station", *(scenario.COLUMN_OF.get(name, name) for name in self.conditions)]
-        self.bank, asked = table.reindex(columns=names), scenario.conditions(table, self.conditions)
+        self.bank = table.reindex(columns=scenario.columns(self.conditions))
+        asked = scenario.conditions(table, self.conditions)
         self.centre, self.scale = np.nanmean(asked, axis=0), np.nanstd(asked, axis=0)
         read = [self._read(batch) for part in parts for batch in part.batches(BATCH)]
         self.power, self.arrivals, self.last, self.y = (np.concatenate(each) for each in zip(*read, strict=True))
@@ -142,16 +140,18 @@ class Evolve:
     def _calibrate(self):
         """Take away what lending, stretching and carrying add in the mean, as found at the records' own scenarios."""
         rows = np.linspace(0, len(self.bank) - 1, min(len(self.bank), N_CALIBRATED)).astype(int)
-        table = self.bank.iloc[rows].assign(station="").reset_index(drop=True)
-        generators, found, asked = spectrogram.generators(("calibration", i) for i in rows), [], []
+        table, added = self.bank.iloc[rows].assign(station=""), []
         for part in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // BATCH))):
-            y, waves = self._made(table.iloc[part], [generators[i] for i in part])
-            found.append(self._measured(waves, self._with_s(BEFORE_P_IN_S, table.iloc[part])[:, 1])[1])
-            asked.append(y)
-        added = np.concatenate(found) - np.concatenate(asked)
-        self.coefficients -= np.linalg.pinv(self._design(table), 1e-10) @ added
+            y, waves = self._made(
+                some := table.iloc[part], spectrogram.generators(("calibration", i) for i in rows[part])
+            )
+            added.append(self._measured(waves, self._with_s(BEFORE_P_IN_S, some)[:, 1])[1] - y)
+        self.coefficients -= np.linalg.pinv(self._design(table), 1e-10) @ np.concatenate(added)
 
     # ---- records ----
+
+    def waves_of(self, scenarios, generators):
+        return self._made(scenarios, generators)[1].numpy()
 
     def _made(self, table, generators):
         """y (n, p) and waves (n, 3, t) tensor of scenarios, all their chance from the generators, one a row."""
@@ -193,32 +193,6 @@ class Evolve:
             share = (place - low).astype(np.float32)
             each[:] = each[..., low] * (1 - share) + each[..., low + 1] * share + kept
         return power
-
-    def scenarios_of(self, station, n, seed=0):
-        """DataFrame of ``n`` scenarios drawn with replacement from a station's training records, or without any there
-        from all records."""
-        own = self.bank[self.bank["station"] == station]
-        own = own if len(own) else self.bank
-        drawn = np.random.default_rng([seed, self.stations.index(station)]).integers(len(own), size=n)
-        return own.iloc[drawn].assign(station=station)
-
-    def sample(self, scenarios, n=1, seed=0):
-        """(waveforms (rows, 3, t) in cm/s², scenarios by row): ``n`` realisations of every scenario, in its order.
-
-        A realisation follows from (seed, number of its scenario, its own number) alone. ValueError for a station that
-        is not served, and for a scenario without magnitude or distance where the training records have them.
-        """
-        order = [(seed, i, k) for i in range(len(scenarios)) for k in range(n)]
-        number = {name: i for i, name in enumerate(self.stations)}
-        own = self.bank[self.bank["station"].isin(number)]
-        known = np.column_stack([own["station"].map(number), scenario.conditions(own, self.conditions)])
-        scenarios = scenario.completed(scenarios, self.conditions, self.stations, known.astype(float))
-        table = scenarios.iloc[[i for _, i, _ in order]].reset_index(drop=True)
-        waveforms = np.empty((len(table), 3, self.settings.n_samples), np.float32)
-        for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // BATCH))):
-            generators = spectrogram.generators(order[i] for i in rows)
-            waveforms[rows] = self._made(table.iloc[rows], generators)[1].numpy()
-        return waveforms, table
 
 
 def posterior(between, within, mean, n):

@@ -11,9 +11,7 @@ import torch
 from tsgen import scenario, spectrogram
 from tsgen.model import waveforms_of
 from tsgen.needs import scenario_known
-
-MOST_BACKGROUND = 2000  # records: more cost memory and tell little more of slopes and components
-BATCH = 64  # records at once
+from tsgen.scenario import BATCH
 
 
 class ScenarioLaw:
@@ -49,7 +47,7 @@ class ScenarioLaw:
         return self.mean(table) + normal.astype(self.components.dtype) @ self.components
 
 
-class LawControl:
+class LawControl(scenario.Conditional):
     """A ``ScenarioLaw`` of numbers that a subclass reads off records (``read``) and turns into waves (``waves``).
     settings: as config.CGMSettings. Fitted to the targets' training records and the background; by station alone where
     no training record has magnitude and distance."""
@@ -59,29 +57,16 @@ class LawControl:
     def __init__(self, settings, background, training):
         self.settings, self.stations = settings, tuple(training.stations)
         self.conditions = scenario.NEEDED if scenario_known(training).any() else ()
-        parts = training, background.take(np.linspace(0, len(background) - 1, min(len(background), MOST_BACKGROUND)))
-        names = ["station", *(scenario.COLUMN_OF.get(name, name) for name in self.conditions)]
-        table = pd.concat([part.table.reindex(columns=names) for part in parts], ignore_index=True)
+        parts = scenario.learned_from(training, background)
+        table = pd.concat([part.table for part in parts], ignore_index=True)
+        table = table.reindex(columns=scenario.columns(self.conditions))
         self.law = ScenarioLaw(self.read(parts), table, self.n_components)
-        asked = scenario.conditions(training.table, self.conditions)
-        asked = np.where(np.isfinite(asked), asked, self.law.shift[: len(self.conditions)])
-        self.bank = scenario.table(training.table["station"].to_numpy(), asked, self.conditions)
+        mean = {"magnitude": self.law.shift[0], "distance_in_km": np.exp(self.law.shift[1])}
+        self.bank = table[: len(training)].fillna(mean)
 
-    def scenarios_of(self, station, n, seed=0):
-        """DataFrame of ``n`` scenarios drawn with replacement from a station's training records."""
-        own = self.bank[self.bank["station"] == station]
-        return own.iloc[np.random.default_rng([seed, self.stations.index(station)]).integers(len(own), size=n)]
-
-    def sample(self, scenarios, n=1, seed=0):
-        """``scenario.realised`` of scenarios. ValueError for a station that is no target, and for a scenario without
-        magnitude or distance where the training records have them."""
-
-        def waves(rows, generators):
-            normal = spectrogram.normal(generators, len(self.law.components)).numpy()
-            return self.waves(self.law.draw(rows, normal), rows["station"], generators)
-
-        scenarios = scenario.completed(scenarios, self.conditions, self.stations, None)
-        return scenario.realised(scenarios, n, seed, waves)
+    def waves_of(self, scenarios, generators):
+        normal = spectrogram.normal(generators, len(self.law.components)).numpy()
+        return self.waves(self.law.draw(scenarios, normal), scenarios["station"], generators)
 
 
 class SpectrogramRegression(LawControl):

@@ -12,7 +12,8 @@ from scipy.stats import gamma
 from tsgen import spectrogram
 from tsgen.hvsr import konno_ohmachi
 from tsgen.oscillator import true_waveforms
-from tsgen.regression import BATCH, LawControl
+from tsgen.regression import LawControl
+from tsgen.scenario import BATCH
 
 N_FREQUENCIES, HIGHEST = 60, 0.4  # logarithmic from one cycle in n_fft samples to this share of the sampling rate
 CORNERS_IN_HZ = np.geomspace(0.1, 15.0, 60)
