@@ -39,8 +39,7 @@ def few_quality(study):
             ax.axhline(0, color="black", linewidth=0.6)
             ax.set_yscale("symlog", linthresh=0.1, linscale=0.6)
     axes[1, 2].set_axis_off()
-    known = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    axes[1, 2].legend(known.values(), known.keys(), loc="center")
+    axes[1, 2].legend(*style.known_lines(axes), loc="center")
     return finish(drawn, study, f"against {label(reference_of(study))}")
 
 
@@ -61,9 +60,8 @@ def few_shrinkage(study):
         if len(left):
             mean, doubt = law.terms.posterior(left)
             spread = np.sqrt(np.diag(doubt).clip(0))
-            ax.plot(
-                period, left.mean(axis=0) - law.terms.mean, color=ORANGE, linestyle="--", label="mean of n residuals"
-            )
+            raw = left.mean(axis=0) - law.terms.mean
+            ax.plot(period, raw, color=ORANGE, linestyle="--", label="mean of n residuals")
             ax.plot(period, mean, color=BLUE, label="posterior mean")
             ax.fill_between(period, mean - spread, mean + spread, color=BLUE, alpha=0.15, linewidth=0)
         all_of_them = law.residuals(whole).mean(axis=0) - law.terms.mean
@@ -71,36 +69,30 @@ def few_shrinkage(study):
         ax.axhline(0, color=GREY, linewidth=0.6)
         style.period_axis(ax, ticks=(0.05, 0.2, 1, 3))
         ax.set_title(f"{n} record{'s' * (n != 1)}")
-    axes[0, 0].set_ylabel("ln PSA beyond the model")
-    axes[0, 0].set_xlabel("period (s)")
+    axes[0, 0].set(xlabel="period (s)", ylabel="ln PSA beyond the model")
     return finish(drawn, study, f"the term of {station}", axes[0, 0])
-
-
-def worst(study):
-    """Name of the station whose site distance of OURS from TOLD records is the largest; None where none has one."""
-    rows = select(few(study), subject=OURS, measure="site", set=f"n = {TOLD}", statistic=distances.DISTANCE)
-    rows = rows[rows["station"] != ""]
-    return rows.loc[rows["value"].idxmax(), "station"] if len(rows) else None
 
 
 @figure(needs=NEEDS)
 def few_worst(study):
     """The worst case: the station whose site response two records told the least of. Medians, and 5 to 95 % of single
     records (band: generated; thin lines: the truth's)."""
-    station, names = worst(study), (OURS, reference_of(study))
+    rows = select(few(study), subject=OURS, measure="site", set=f"n = {TOLD}", statistic=distances.DISTANCE)
+    rows = rows[rows["station"] != ""]
+    station = rows.loc[rows["value"].idxmax(), "station"] if len(rows) else None
     made = new_station.waves(study, 0, brief(study), False)
     made = made[(made["subject"] == OURS) & (made["set"] == f"n = {TOLD}")]
     truth = new_station.frame(study, "given-fresh" if study.kind == "simulated" else "held_out")
     drawn, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
     for ax, columns, x in zip(axes, (SITE, SPECTRAL), (SITE_FREQUENCIES_IN_HZ, PERIODS_IN_S), strict=True):
-        for name, frame in zip(names, (made, truth), strict=True):
+        for look, frame in ((role(OURS), made), (role(reference_of(study)), truth)):
             values = np.exp(frame.loc[frame["station"] == station, list(columns)].to_numpy(float))
             there = np.isfinite(values).mean(axis=0) > 0.5
             if len(values):
                 low, middle, high = np.nanquantile(values[:, there], [0.05, 0.5, 0.95], axis=0)
-                ax.plot(x[there], middle, label=role(name).label, **role(name).line)
-                if name == OURS:
-                    ax.fill_between(x[there], low, high, color=role(name).color, alpha=0.15, linewidth=0)
+                ax.plot(x[there], middle, label=look.label, **look.line)
+                if frame is made:
+                    ax.fill_between(x[there], low, high, color=look.color, alpha=0.15, linewidth=0)
                 else:
                     ax.plot(x[there], np.transpose([low, high]), color="black", linewidth=0.5)
         ax.set_yscale("log")

@@ -13,13 +13,8 @@ from tsgen.figures.style import BLUE, GREY, ORANGE, figure, finish
 from tsgen.simulate import motion, site, source
 
 QUIZ = ("control_average", "training", "control_phase", "control_renoised", "held_out", "control_regression")
-EXAMPLE = {
-    "magnitude": 5.5,
-    "stress_drop_in_bar": 150.0,
-    "distance_in_km": 30.0,
-    "corner_ratio": 1.0,
-    "broadening": 1.0,
-}
+EXAMPLE = {"magnitude": 5.5, "stress_drop_in_bar": 150.0, "distance_in_km": 30.0}
+EXAMPLE |= {"corner_ratio": 1.0, "broadening": 1.0}
 SINE_PERIOD, WRONG_PERIOD, SINE_ROWS = 16, 17, 24  # samples, samples, rows shown
 MAGNITUDE_BINS = ((4.4, 4.7), (5.2, 5.8), (6.1, 6.5))
 USUAL_VS30_IN_M_PER_S = 400.0  # where the records do not say it
@@ -56,42 +51,34 @@ def stochastic_method(study):
     rock = soft * s.impedance_contrast * site.DENSITIES[0] / site.DENSITIES[1]
     layer = soft / (4 * f0), np.array([soft]), site.DENSITIES[0], s.damping
     gain = np.abs(site.site_amplification(frequency, *layer, rock, site.DENSITIES[1]))
-    product = at_source * path * gain
     noise = np.random.default_rng(2).standard_normal(n)
     windowed = noise * motion.envelope(s, pd.DataFrame([EXAMPLE]), "S", 2 * n)[0]
     spectrum = np.fft.rfft(windowed)
-    spectrum[1:] *= rate * product  # the window has unit energy
+    spectrum[1:] *= rate * at_source * path * gain  # the window has unit energy
     spectrum[0] = 0
     drawn, axes = plt.subplots(2, 4, figsize=(11.5, 4.8))
     corner = source.corner_frequency(*of)
-    words = {
-        "source": f"source: M {of[0]:g}, corner {corner:.2f} Hz",
-        "path": f"path: {EXAMPLE['distance_in_km']:g} km",
-    }
-    words |= {"site": f"site: a soft layer, f0 {f0:g} Hz", "product": "source × path × site"}
-    for ax, values, (part, title) in zip(axes[0], (at_source, path, gain, product), words.items(), strict=True):
-        ax.loglog(frequency[shown], values[shown], color=ORANGE if part == "product" else "black")
-        style.frequency_axis(ax, (0.1, 1, 10))
-        ax.set_xlim(0.1, rate / 2)
-        ax.set(title=title, ylabel="amplitude (cm/s)" if part in ("source", "product") else "factor")
+    parts = {f"source: M {of[0]:g}, corner {corner:.2f} Hz": (at_source, "amplitude (cm/s)")}
+    parts |= {f"path: {EXAMPLE['distance_in_km']:g} km": (path, "factor")}
+    parts |= {f"site: a soft layer, f0 {f0:g} Hz": (gain, "factor")}
+    parts |= {"source × path × site": (at_source * path * gain, "amplitude (cm/s)")}
+    for ax, (title, (values, unit)) in zip(axes[0], parts.items(), strict=True):
+        ax.loglog(frequency[shown], values[shown], color=ORANGE if ax is axes[0, 3] else "black")
+        ax.set(title=title, ylabel=unit)
     axes[0, 0].axvline(corner, color=GREY, linestyle=":")
     axes[0, 2].axvline(f0, color=GREY, linestyle=":")
-    smooth = np.abs(np.fft.rfft(windowed))[1:][shown]
     time = np.arange(n) / rate
     axes[1, 0].plot(time, noise, color=BLUE, linewidth=0.4)
     axes[1, 1].plot(time, windowed, color=BLUE, linewidth=0.4)
-    axes[1, 2].loglog(frequency[shown], smooth, color=BLUE, linewidth=0.5)
+    axes[1, 2].loglog(frequency[shown], np.abs(np.fft.rfft(windowed))[1:][shown], color=BLUE, linewidth=0.5)
     axes[1, 3].plot(time, np.fft.irfft(spectrum, n), color=ORANGE, linewidth=0.5)
-    titles = (
-        "white noise",
-        "… in the window of S",
-        "… its spectrum, level on average",
-        "… times the product: a record",
-    )
-    for ax, title, label in zip(axes[1], titles, ("", "", "", "acceleration (cm/s²)"), strict=True):
-        ax.set(title=title, ylabel=label, xlabel="time (s)")
-    style.frequency_axis(axes[1, 2], (0.1, 1, 10))
-    axes[1, 2].set_xlim(0.1, rate / 2)
+    titles = "white noise", "… in the window of S", "… its spectrum, level on average", "… times the product: a record"
+    for ax, title in zip(axes[1], titles, strict=True):
+        ax.set(title=title, xlabel="time (s)")
+    axes[1, 3].set_ylabel("acceleration (cm/s²)")
+    for ax in (*axes[0], axes[1, 2]):
+        style.frequency_axis(ax, (0.1, 1, 10))
+        ax.set_xlim(0.1, rate / 2)
     drawn.suptitle("the stochastic method, S waves of one simulated record", fontsize=10)
     return drawn
 
@@ -163,21 +150,22 @@ def fold_sine(study):
     return drawn
 
 
-def _boxes(ax, texts, step=1.5, width=1.2):
-    """Boxes in a row, an arrow from each to the next; returns the x of their middles."""
-    middle = {"ha": "center", "va": "center", "fontsize": 8}
+def boxes(texts, size, limits, width=1.2):
+    """(figure, axes, x of their middles) of boxes in a row, an arrow from each to the next; limits: of y."""
+    drawn, ax = plt.subplots(figsize=size)
     look = {"boxstyle": "round,pad=0.04", "facecolor": "#eef3f8", "edgecolor": BLUE}
-    for x, text in zip(np.arange(len(texts)) * step, texts, strict=True):
+    left = 1.5 * np.arange(len(texts))
+    for x, text in zip(left, texts, strict=True):
         ax.add_patch(FancyBboxPatch((x, 0), width, 1, **look))
-        ax.text(x + width / 2, 0.5, text, **middle)
+        ax.text(x + width / 2, 0.5, text, ha="center", va="center", fontsize=8)
         if x:
-            ends = (x - 0.05, 0.5), (x - step + width + 0.05, 0.5)
-            ax.annotate("", *ends, arrowprops={"arrowstyle": "->", "color": "black"})
+            arrow(ax, (x - 1.5 + width + 0.05, 0.5), (x - 0.05, 0.5), color="black")
+    ax.set(xlim=(-0.2, left[-1] + width / 2 + 0.8), ylim=limits)
     ax.axis("off")
-    return np.arange(len(texts)) * step + width / 2
+    return drawn, ax, left + width / 2
 
 
-def _arrow(ax, tail, tip, text, where, color=ORANGE):
+def arrow(ax, tail, tip, text="", where=(0, 0), color=ORANGE):
     ax.annotate("", tip, tail, arrowprops={"arrowstyle": "->", "color": color})
     ax.text(*where, text, ha="center", va="center", fontsize=8, color=color)
 
@@ -188,22 +176,19 @@ def times_block(study):
     added."""
     s = study.settings.timesnet
     k, d, n = s.top_k, s.d_model, s.n_samples
-    drawn, ax = plt.subplots(figsize=(10.5, 3.2))
     texts = [f"x\n(T, d)\nT = {n}, d = {d}", f"amplitude\nspectrum\nits {k} strongest\nfrequencies f"]
     texts += [
         "fold at p = T / f\n(T, d) →\n(rows, p, d)",
         f"inception\n{d} → {s.d_ff}, GELU,\ninception\n{s.d_ff} → {d}",
     ]
     texts += ["unfold\n(rows, p, d) →\n(T, d)", f"sum of the\n{k} branches\nby weight", "+", "norm\nnext block\nor z"]
-    x = _boxes(ax, texts)
-    _arrow(ax, (x[2], 1.42), (x[2], 1.06), f"{k} branches: one a period, each with its own map", (x[3], 1.55))
+    drawn, ax, x = boxes(texts, (10.5, 3.2), (-1.4, 1.8))
+    arrow(ax, (x[2], 1.42), (x[2], 1.06), f"{k} branches: one a period, each with its own map", (x[3], 1.55))
     ax.plot([x[1], x[1], x[5]], [-0.05, -0.5, -0.5], color=ORANGE, linewidth=1)
-    _arrow(
-        ax, (x[5], -0.5), (x[5], -0.06), "weights: softmax of the amplitudes at the chosen frequencies", (x[3], -0.68)
-    )
+    words = "weights: softmax of the amplitudes at the chosen frequencies"
+    arrow(ax, (x[5], -0.5), (x[5], -0.06), words, (x[3], -0.68))
     ax.plot([x[0], x[0], x[6]], [-0.05, -1.0, -1.0], color="#7a7a7a", linestyle="--", linewidth=1)
-    _arrow(ax, (x[6], -1.0), (x[6], -0.06), "the input as it was (residual)", (x[3], -1.17), "#555555")
-    ax.set(xlim=(-0.2, x[-1] + 0.8), ylim=(-1.4, 1.8))
+    arrow(ax, (x[6], -1.0), (x[6], -0.06), "the input as it was (residual)", (x[3], -1.17), "#555555")
     drawn.suptitle("one TimesBlock of this run's TimesNet-Gen", fontsize=10)
     return drawn
 
@@ -213,26 +198,16 @@ def cvae_architecture(study):
     """The conditional VAE of this run: encoder to a posterior, a draw from it, and the mirrored decoder."""
     s, model = study.settings.cvae, study.untrained("cvae")
     first, last = model.shapes[0], model.shapes[-1]
-    drawn, ax = plt.subplots(figsize=(10.5, 3.0))
-    widths = ", ".join(map(str, s.channels))
-    size = "{} × {}".format(*last)
+    widths, smallest = ", ".join(map(str, s.channels)), f"{last[0]} × {last[1]}\n× {s.channels[-1]} numbers"
     texts = [f"9 maps\nln |STFT|, cos, sin\nof E, N, Z\n{first[0]} × {first[1]}"]
-    texts += [
-        f"encoder\n{len(s.channels)} convolutions\nstride 2\nwidths {widths}",
-        f"{size}\n× {s.channels[-1]} numbers",
-    ]
-    texts += [
-        f"posterior\nmean μ, ln σ²\n{s.latent} each",
-        f"latent\nz = μ + σ ε\n{s.latent} numbers",
-        f"{size}\n× {s.channels[-1]} numbers",
-    ]
+    texts += [f"encoder\n{len(s.channels)} convolutions\nstride 2\nwidths {widths}", smallest]
+    texts += [f"posterior\nmean μ, ln σ²\n{s.latent} each", f"latent\nz = μ + σ ε\n{s.latent} numbers", smallest]
     texts += ["decoder\nthe same, mirrored", "9 maps\nback to a record"]
-    x = _boxes(ax, texts, width=1.25)
+    drawn, ax, x = boxes(texts, (10.5, 3.0), (-0.95, 2.25), width=1.25)
     noise = "training: ε ~ N(0, 1)\ngeneration: z drawn from\nthe station's Gaussian"
-    _arrow(ax, (x[4], 1.4), (x[4], 1.06), noise, (x[4], 1.78))
+    arrow(ax, (x[4], 1.4), (x[4], 1.06), noise, (x[4], 1.78))
     given = f"station, an embedding of {s.station_embedding}\n(phase 1)"
-    _arrow(ax, (x[5], -0.35), (x[5], -0.06), given, (x[5], -0.6))
-    _arrow(ax, (x[3], -0.06), (x[3], -0.35), "KL to N(0, 1)\ntimes β", (x[3], -0.6), "#555555")
-    ax.set(xlim=(-0.2, x[-1] + 0.8), ylim=(-0.95, 2.25))
+    arrow(ax, (x[5], -0.35), (x[5], -0.06), given, (x[5], -0.6))
+    arrow(ax, (x[3], -0.06), (x[3], -0.35), "KL to N(0, 1)\ntimes β", (x[3], -0.6), "#555555")
     drawn.suptitle("the conditional VAE of this run", fontsize=10)
     return drawn

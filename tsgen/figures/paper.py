@@ -3,12 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.patches import FancyBboxPatch
 
 from tsgen import findings, metrics
 from tsgen.evidence import scores as evidence
 from tsgen.figures import style
-from tsgen.figures.style import BLUE, ORANGE, SAME, figure, finish
+from tsgen.figures.lessons import arrow, boxes
+from tsgen.figures.style import SAME, figure, finish
 from tsgen.roles import role
 from tsgen.study import PAPER_MODELS
 
@@ -20,26 +20,17 @@ LEGEND = {role(name).label: role(name).line for name in SHOWN}
 def architecture(study):
     """TimesNet-Gen as this run builds it: encoder, latent noise of phase 1, mixing at generation, decoder."""
     s = study.settings.timesnet
-    drawn, ax = plt.subplots(figsize=(10, 3.4))
-    boxes = [f"record\n(T, 3), E N Z\nT = {s.n_samples}", f"standardise\nlinear 3 → {s.d_model}\n+ position"]
-    boxes += [f"{s.n_blocks} × TimesBlock\ntop {s.top_k} periods\nfold, 2-D inception\nwidth {s.d_model}, {s.d_ff}"]
-    boxes += [f"latent z\n(T, {s.d_model})", f"linear {s.d_model} → 3\nde-standardise", "record\n(T, 3)"]
-    middle, arrow = {"ha": "center", "va": "center", "fontsize": 8}, {"arrowstyle": "->", "color": "black"}
-    look = {"boxstyle": "round,pad=0.04", "facecolor": "#eef3f8", "edgecolor": BLUE}
-    for x, text in zip(np.arange(6) * 1.5, boxes, strict=True):
-        ax.add_patch(FancyBboxPatch((x, 0), 1.15, 1, **look))
-        ax.text(x + 0.575, 0.5, text, **middle)
-        if x:
-            ax.annotate("", (x - 0.05, 0.5), (x - 0.29, 0.5), arrowprops=arrow)
+    texts = [f"record\n(T, 3), E N Z\nT = {s.n_samples}", f"standardise\nlinear 3 → {s.d_model}\n+ position"]
+    texts += [f"{s.n_blocks} × TimesBlock\ntop {s.top_k} periods\nfold, 2-D inception\nwidth {s.d_model}, {s.d_ff}"]
+    texts += [f"latent z\n(T, {s.d_model})", f"linear {s.d_model} → 3\nde-standardise", "record\n(T, 3)"]
+    drawn, ax, x = boxes(texts, (10, 3.4), (-1.6, 2.0), width=1.15)
     mixed = f"phase 1: z + N(0, std²)\ngeneration: mean z of k = {study.settings.mixed_records} records"
     given = "station one-hot, phase 1:\nconcatenated to the folded maps"
-    for x, y, edge, tail, text in ((3.575, 1.62, 1.06, 1.37, given), (5.075, -0.62, -0.06, -0.37, mixed)):
-        ax.text(x, y, text, color=ORANGE, **middle)
-        ax.annotate("", (x, edge), (x, tail), arrowprops=arrow | {"color": ORANGE})
+    arrow(ax, (x[2], 1.37), (x[2], 1.06), given, (x[2], 1.62))
+    arrow(ax, (x[3], -0.37), (x[3], -0.06), mixed, (x[3], -0.62))
     ax.plot([1.0, 1.0, 6.6, 6.6], [-0.05, -1.15, -1.15, -0.05], color="#7a7a7a", linestyle="--", linewidth=1)
     ax.text(3.0, -1.28, "mean and std of each component", ha="center", va="top", fontsize=8, color="#555555")
-    ax.set(xlim=(-0.2, 8.8), ylim=(-1.6, 2.0))
-    ax.axis("off")
+    ax.set_xlim(-0.2, 8.8)
     return drawn
 
 

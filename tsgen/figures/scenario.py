@@ -19,13 +19,14 @@ NEEDS = ("magnitudes", "held-out recordings")  # of every figure of a scenario
 # label: columns whose mean is shown, and the period of the ground-motion models
 SHOWN = {"PGA (cm/s²)": (["pga"], 0.0), "PSA at 1 s (cm/s²)": ([SPECTRAL[14]], float(PERIODS_IN_S[14]))}
 SHOWN["Fourier amplitude at 5.7 Hz (cm/s)"] = (["fourier_e_5.66", "fourier_n_5.66"], None)
+REFERENCES = {"fresh": "fresh truth", "held_out": "held-out recordings"}
 AXES = {"magnitude": "magnitude", "distance_in_km": "hypocentral distance (km)"}
 
 
 def _frames(study, which):
     """{role: frame} of what CGM-GM generates for some scenarios and, on the simulated default, of the truth."""
-    found = {"cgm": scenarios.frame(study, which)}
-    return found | ({"fresh": scenarios.frame(study, which, "truth")} if study.kind == "simulated" else {})
+    parts = {"cgm": "generated"} | ({"fresh": "truth"} if study.kind == "simulated" else {})
+    return {name: scenarios.frame(study, which, part) for name, part in parts.items()}
 
 
 @figure(needs=NEEDS)
@@ -93,9 +94,11 @@ def _expected(ax, study, sweep, period):
 @figure(needs=NEEDS)
 def scenario_bias(study):
     """Bias and spread of CGM-GM's response spectra with 5 to 95 %: seen stations, held-out events, unseen stations."""
-    looks = {"fresh truth, seen stations": ("cgm", "fresh", "scenario")}
-    looks["held-out recordings"] = ("held_out", "held_out", "scenario")
-    looks["fresh truth, unseen stations"] = ("control_average", "fresh", "unseen")
+    looks = {
+        "fresh truth, seen stations": ("cgm", "fresh", "scenario"),
+        "held-out recordings": ("held_out", "held_out", "scenario"),
+        "fresh truth, unseen stations": ("control_average", "fresh", "unseen"),
+    }
     found = select(scenarios.scenario(study), subject="cgm", station="", measure="psa")
     drawn, axes = plt.subplots(1, 2, figsize=(10, 3.9))
     for ax, statistic in zip(axes, style.STATISTICS, strict=True):
@@ -149,8 +152,7 @@ def scenario_residuals(study):
         ax.set(title=title, xlabel="distance (km)")
     axes[0].set_ylabel("magnitude")
     drawn.colorbar(image, ax=axes, label="ln generated / reference")
-    against = "fresh truth" if study.kind == "simulated" else "held-out recordings"
-    return finish(drawn, study, f"against {against}, * beyond two standard errors")
+    return finish(drawn, study, f"against {REFERENCES[bias.reference_of(study)]}, * beyond two standard errors")
 
 
 @figure(needs=NEEDS)
@@ -204,17 +206,10 @@ FELT = ("held-out recordings",)  # what the figures of notebook 09 need
 
 def _suites(study):
     """[(what the suites of a row are given, [(frame, role)])]"""
-    found = []
-    for protocol, some in structures.groups(study).items():
-        frames = [(structures.measured(study, which), role(name)) for which, name in some.items()]
-        found.append((structures.GIVEN[protocol], frames))
-    return found
-
-
-def _legend(drawn, axes):
-    """One legend of all rows' lines, each role once."""
-    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+    return [
+        (structures.GIVEN[of], [(structures.measured(study, which), role(name)) for which, name in some.items()])
+        for of, some in structures.groups(study).items()
+    ]
 
 
 @figure(needs=FELT)
@@ -225,10 +220,10 @@ def structural_demand(study):
     drawn, axes = plt.subplots(len(rows), 4, figsize=(12, 0.8 + 2.9 * len(rows)), sharey="col", squeeze=False)
     for row, (given, frames) in zip(axes, rows, strict=True):
         for ax, (kind, names) in zip(row, SPECTRA.items(), strict=True):
-            for number, (frame, look) in enumerate(frames):
+            for frame, look in frames:
                 low, middle, high = (np.exp(frame[list(names)].quantile(q)) for q in (0.16, 0.5, 0.84))
                 ax.plot(structures.PERIODS_IN_S, middle, label=look.label, **look.line)
-                if not number:  # the reference to judge by
+                if look is frames[0][1]:  # the reference to judge by
                     ax.fill_between(structures.PERIODS_IN_S, low, high, color=look.color, alpha=0.12, linewidth=0)
             style.period_axis(ax, BUILDING_PERIODS)
             ax.set(yscale="log", ylabel="PSA (cm/s²)")
@@ -238,8 +233,8 @@ def structural_demand(study):
                 style.plain_ticks(ax.yaxis, [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
                 ax.set_ylabel(kind.replace("inelastic ratio", "inelastic / elastic displacement"))
         row[0].set_title(given, loc="left")
-    _legend(drawn, axes[:, 0])
-    return finish(drawn, study, "what oscillators feel; lines: medians, grey: 16 to 84 % of the reference")
+    title = "what oscillators feel; lines: medians, grey: 16 to 84 % of the reference"
+    return finish(drawn, study, title, axes[:, 0], ncols=5)
 
 
 @figure(needs=FELT)
@@ -260,8 +255,7 @@ def structural_bias(study):
         row[0].set_ylabel(words.replace(" of standard deviations", ""))
     for ax in axes[1]:
         style.period_axis(ax, BUILDING_PERIODS)
-    reference = "fresh truth" if against == "fresh" else "held-out recordings"
-    return finish(drawn, study, f"against {reference}", axes[0, 0])
+    return finish(drawn, study, f"against {REFERENCES[against]}", axes[0, 0])
 
 
 @figure(needs=FELT)
@@ -289,6 +283,5 @@ def fragility_curves(study):
         ax.set_title(f"{limit}: storey drift above {100 * drift:g} %")
     for ax in axes[-1]:
         ax.set_xlabel(f"PSA at {structures.BUILDING.period_in_s:g} s (g)")
-    _legend(drawn, axes[:, 0])
     title = f"frame of {structures.BUILDING.n_storeys} storeys, records scaled; lines: lognormal fit, marks: records"
-    return finish(drawn, study, title)
+    return finish(drawn, study, title, axes[:, 0], ncols=5)

@@ -38,12 +38,19 @@ def styled():
 
 
 def finish(drawn, study, title, legend=None, where="outside lower center", ncols=3):
-    """The figure with its title, which says whether the records are real, and with the legend of one of its axes."""
+    """The figure with its title, which says whether the records are real, and with one legend of some of its axes."""
     kind = "simulated records" if study.kind == "simulated" else f"recordings: {study.records_folder.name}"
     drawn.suptitle(f"{title} ({kind})", fontsize=10)
     if legend is not None:
-        drawn.legend(*legend.get_legend_handles_labels(), loc=where, ncols=ncols)
+        drawn.legend(*known_lines(legend), loc=where, ncols=ncols)
     return drawn
+
+
+def known_lines(axes):
+    """(handles, labels) of all lines that one or more axes name, each once."""
+    named = (zip(*ax.get_legend_handles_labels(), strict=True) for ax in np.ravel(axes))
+    lines = {label: handle for some in named for handle, label in some}
+    return lines.values(), lines.keys()
 
 
 def plain_ticks(axis, ticks):
