@@ -50,7 +50,7 @@ def _training(study, name):
         part = losses[losses["phase"] == phase]
         ax.plot(part["epoch"] + 1, part["training_loss"], "o-", color=role(name).color, label="training")
         if part["validation_loss"].notna().any():
-            ax.plot(part["epoch"] + 1, part["validation_loss"], "s--", color="black", markersize=4, label="diagnostics")
+            ax.plot(part["epoch"] + 1, part["validation_loss"], "s--", color="black", markersize=4, label="validation")
         ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title=PHASES[phase])
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
@@ -59,7 +59,7 @@ def _training(study, name):
 
 @figure
 def training_timesnet(study):
-    """TimesNet-Gen's loss by epoch in both phases, on the records trained on and on those kept for diagnostics."""
+    """TimesNet-Gen's loss by epoch in both phases, on the records trained on and on those kept aside for validation."""
     return _training(study, "timesnet")
 
 
