@@ -4,6 +4,7 @@ it."""
 
 import io
 import json
+import re
 import zipfile
 import zlib
 from types import SimpleNamespace
@@ -74,7 +75,7 @@ def fetch(planned, wish, web):
     names = max(records.values(), key=len)  # the first of the most complete
     names = names if len(names) > 2 else sorted(members)
     fields = _said({name: members[name].decode("latin-1") for name in names}, names)
-    fields |= {"file": f"{station}/{names[0]}"}
+    fields |= {"file": f"{station}/{names[0]}", "event": planned.row["event"]}
     return {f"{station}/{name}": members[name] for name in names}, fields
 
 
@@ -99,6 +100,5 @@ def _said(texts, names):
         columns = afad.decode_dyna(SimpleNamespace(text=texts.get), names, None)[0].columns
     except Damaged:
         return {}
-    lines = texts[names[0]].split("\n")[:64]
-    licence = next((line.partition(":")[2].strip() for line in lines if line.startswith("DATA_LICENSE:")), "")
-    return {name: value for name, value in columns.items() if name != "event"} | {"licence": licence}
+    licence = re.search(r"^DATA_LICENSE:(.*)$", texts[names[0]], re.MULTILINE)
+    return columns | {"licence": licence[1].strip() if licence else ""}

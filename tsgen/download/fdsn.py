@@ -92,6 +92,6 @@ def _miniseed(content):
     """The bytes, if ObsPy reads them to their end."""
     try:
         read_miniseed(content, "it sends no MiniSEED, or half of it")
+        return content
     except Damaged as error:
         raise WrongAnswer(error.reason) from None
-    return content

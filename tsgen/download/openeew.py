@@ -26,7 +26,7 @@ def plan(wish, web):
     server = wish.server or SERVER
     path = f"{server}/devices/country_code={wish.network}/devices.jsonl"
     try:
-        devices = pd.DataFrame(web.get(path, check=_lines))
+        devices = pd.DataFrame(list(web.get(path, check=_lines).values()))
     except NothingThere:
         return [], {}
     if lacking := ", ".join(sorted(DEVICE - set(devices))):
@@ -36,39 +36,33 @@ def plan(wish, web):
     if devices.empty:
         return [], {}
     devices = devices.rename(columns={name: f"station_{name}" for name in ("latitude", "longitude")})
-    found, beside = pairs(devices, wish, web, [address(wish.events) if wish.events else EVENTS])
-    found = [
-        (device, quake)
-        for device, quake in found  # where the device stood at this place then
-        if device["effective_from"] <= pd.Timestamp(quake["origin_time"]).timestamp() <= device["effective_to"]
-    ]
+    pairs_of_all, beside = pairs(devices, wish, web, [address(wish.events) if wish.events else EVENTS])
+    found = []
+    for device, quake in pairs_of_all:  # where the device stood at this place then
+        if device["effective_from"] <= pd.Timestamp(quake["origin_time"]).timestamp() <= device["effective_to"]:
+            found.append((device, quake))
     wish.limited(len(found))  # each costs a request only to see whether there are files
     planned, listed = [], {}
     for device, quake in tqdm(found, unit="record", desc="looking", disable=None):
         start, end = window(quake, web.settings)
-        files = [_file(device, time) for time in pd.date_range(start.floor(BUCKET), end, freq=BUCKET)]
+        folder = f"records/country_code={device['country_code']}/device_id={device['device_id']}"
+        times = pd.date_range(start.floor(BUCKET), end, freq=BUCKET)
+        files = [f"{folder}/{time:year=%Y/month=%m/day=%d/hour=%H/%M}.jsonl" for time in times]
         for hour in {file.rpartition("/")[0] for file in files} - listed.keys():
             answer = web.get(f"{server}/", check=xml("ListBucketResult"), list_type=2, prefix=f"{hour}/")
             listed[hour] = {key.text for key in ElementTree.fromstring(answer).findall(".//{*}Key")}
         if all(file in listed[file.rpartition("/")[0]] for file in files):
             row = {name: device[name] for name in ("station_latitude", "station_longitude")} | quake
             row |= {"station": f"OEEW{wish.network.upper()}.{device['device_id']}", "licence": "CC BY-SA 4.0"}
-            planned.append(Planned(row, {"files": files, "start": start.timestamp(), "end": end.timestamp()}))
+            planned.append(Planned(row, {"files": files, "window": (start.timestamp(), end.timestamp())}))
     return planned, beside
-
-
-def _file(device, time):
-    folder = f"records/country_code={device['country_code']}/device_id={device['device_id']}"
-    return f"{folder}/{time:year=%Y/month=%m/day=%d/hour=%H/%M}.jsonl"
 
 
 def fetch(planned, wish, web):
     """The archive's lines of one window, by the clock that our reader goes by: the device's where it has one."""
-    lines = {}
+    lines, (start, end) = {}, planned.ask["window"]
     for file in planned.ask["files"]:
-        content = web.get(f"{wish.server or SERVER}/{file}", check=lambda content: _lines(content) and content)
-        lines |= {line: json.loads(line) for line in content.splitlines() if line.strip()}
-    start, end = planned.ask["start"], planned.ask["end"]
+        lines |= web.get(f"{wish.server or SERVER}/{file}", check=_lines)
     inside = {line: it for line, it in lines.items() if start <= it.get("cloud_t", 0) <= end}
     clock = "device_t" if all(isinstance(it.get("device_t"), (int, float)) for it in inside.values()) else "cloud_t"
     if not inside:
@@ -79,11 +73,11 @@ def fetch(planned, wish, web):
 
 
 def _lines(content):
-    """List of dicts, one a line of JSON."""
+    """{line: the dict that it is in JSON}."""
     try:
-        lines = [json.loads(line) for line in content.splitlines() if line.strip()]
+        lines = {line: json.loads(line) for line in content.splitlines() if line.strip()}
     except ValueError as error:
         raise WrongAnswer(f"it sends no lines of JSON ({error})") from None
-    if not lines or not all(isinstance(line, dict) for line in lines):
+    if not lines or not all(isinstance(it, dict) for it in lines.values()):
         raise WrongAnswer("it sends no lines of JSON")
     return lines

@@ -47,6 +47,7 @@ class Web:
         Raises NothingThere, or ServerTrouble after the last attempt; ``check`` raises WrongAnswer for another one."""
         given = {name.replace("_", "-"): value for name, value in parameters.items() if value not in (None, "")}
         url += "?" + urllib.parse.urlencode(given, safe=",:*?-") if given else ""
+        host = urllib.parse.urlsplit(url).netloc
         for wait_in_s in (*self.settings.waits_in_s, None):
             self.wait(max(0.0, self._last + self.settings.pause_in_s - self.now()))
             asked_for_in_s = 0.0
@@ -57,7 +58,7 @@ class Web:
                     raise NothingThere(url) from None
                 told, asked_for_in_s = _said(error), self._retry_after(error)
                 if error.code not in WORTH_ANOTHER_ATTEMPT:
-                    raise Refused(f"{_host(url)} refuses ({told}); asked was {url}") from None
+                    raise Refused(f"{host} refuses ({told}); asked was {url}") from None
             except WrongAnswer as error:
                 told = str(error)
             except (OSError, http.client.HTTPException) as error:  # no connection, a stall, one that broke off
@@ -65,13 +66,13 @@ class Web:
             finally:
                 self._last = self.now()
             if asked_for_in_s > self.settings.longest_wait_in_s:
-                raise ServerTrouble(f"{_host(url)} asks to come back in {asked_for_in_s / 60:.0f} minutes: do so")
+                raise ServerTrouble(f"{host} asks to come back in {asked_for_in_s / 60:.0f} minutes: do so")
             if wait_in_s is not None:
                 wait_in_s = max(wait_in_s, asked_for_in_s)
-                tqdm.write(f"{_host(url)}: {told}; once more in {wait_in_s:.0f} s", file=sys.stderr)
+                tqdm.write(f"{host}: {told}; once more in {wait_in_s:.0f} s", file=sys.stderr)
                 self.wait(wait_in_s)
         attempts = len(self.settings.waits_in_s) + 1
-        raise ServerTrouble(f"{_host(url)} does not answer after {attempts} attempts ({told}); try again later")
+        raise ServerTrouble(f"{host} does not answer after {attempts} attempts ({told}); try again later")
 
     def _once(self, url):
         request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
@@ -83,21 +84,18 @@ class Web:
     def _retry_after(self, error):
         """Seconds that the header Retry-After asks for, given as such or as a date; 0 without."""
         text = error.headers.get("Retry-After", "").strip()
-        if text.isdecimal():
-            return float(text)
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - self.now())
-        except ValueError:
-            return 0.0
+        with contextlib.suppress(ValueError):
+            return float(text) if text.isdecimal() else email.utils.parsedate_to_datetime(text).timestamp() - self.now()
+        return 0.0
 
 
 def xml(root):
     """A check that lets well-formed XML pass whose root element is named ``root``, in any namespace."""
 
     def check(content):
+        if b"<!ENTITY" in content:  # could expand without end
+            raise WrongAnswer("it sends XML with entities")
         try:
-            if b"<!ENTITY" in content:  # could expand without end
-                raise WrongAnswer("it sends XML with entities")
             name = ElementTree.fromstring(content).tag.rpartition("}")[2]
         except ElementTree.ParseError as error:
             raise WrongAnswer(f"it sends no {root}, or half of it ({error})") from None
@@ -106,10 +104,6 @@ def xml(root):
         return content
 
     return check
-
-
-def _host(url):
-    return urllib.parse.urlsplit(url).netloc
 
 
 def _said(error):
