@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsgen import evidence
+from tsgen import evidence, findings
 from tsgen.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,8 +54,7 @@ def downloaded_folder(tmp_path_factory):
 def few_draws():
     """Bootstraps short enough for findings of which only the shape is looked at."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("averaging", "bias", "copying", "distances", "few", "scenarios", "scores", "structures"):
-            patch.setattr(getattr(evidence, name), "N_DRAWS", 40)
+        patch.setattr(findings, "N_DRAWS", 40)
         yield
 
 

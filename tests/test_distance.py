@@ -1,5 +1,7 @@
 """The judge: energy distances are 0 for one law, see what they must, and their null and interval mean what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,9 +42,9 @@ def test_it_is_the_energy_distance_of_metrics_mean_over_stations():
     rng = np.random.default_rng(0)
     x, y = crossed(rng, 12, "AB", 0.5), crossed(rng, 9, "AB", 0.5)
     by_hand = [metrics.energy_distance(x.values[x.station == s], y.values[y.station == s]) for s in "AB"]
-    found = distance.estimate(x, y, "AB", 50)
+    found = distance.estimate(x, y, "AB", n_draws=50)
     assert found.value == pytest.approx(np.mean(by_hand)) and found.low < found.high
-    assert np.isnan(distance.estimate(x, y.take(y.event == 0), "AB", 50).value)  # one record a station
+    assert np.isnan(distance.estimate(x, y.take(y.event == 0), "AB", n_draws=50).value)  # one record a station
 
 
 def test_weights_count_records_several_times_and_no_record_against_itself():
@@ -64,8 +66,8 @@ def test_the_null_keeps_its_level_though_records_share_events():
     for draw in range(300):
         y = crossed(rng, 12, "ABCD", 0.8)
         x = sample(rng.normal(size=(80, 3)), [f"g{i}" for i in range(80)], list("ABCD") * 20)
-        values.append(distance.estimate(x, y, "ABCD", 0).value)
-        beyond.append(values[-1] > distance.of_one_law(x, y, "ABCD", 200, seed=draw).high)
+        values.append(distance.estimate(x, y, "ABCD", n_draws=0).value)
+        beyond.append(values[-1] > distance.of_one_law(x, y, "ABCD", seed=draw).high)
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
     assert 0.02 < np.mean(beyond) < 0.09
 
@@ -81,7 +83,7 @@ def test_what_two_stations_share_adds_the_variance_that_it_should():
         found.append([part.drawn(np.ones((1, 60)), np.ones((1, 20)))[0] for part in parts])
     assert np.mean(estimated) == pytest.approx(np.cov(np.transpose(found))[0, 1], rel=0.25)
     apart = crossed(rng, 10, "A", 0.0), crossed(rng, 10, "B", 0.0)  # other events: nothing to share
-    y = Sample(*(np.concatenate([getattr(s, part) for s in apart]) for part in ("values", "event", "station")))
+    y = Sample.concatenate(apart)
     y = Sample(y.values, np.array([f"{e}{s}" for e, s in zip(y.event, y.station, strict=True)], object), y.station)
     assert distance._together(*distance.pairs(x, y, "AB"), (x.event, y.event)) == 0
 
@@ -92,7 +94,7 @@ def test_the_interval_covers_a_planted_difference(n=4):
     truth = metrics.energy_distance(rng.normal(size=(3000, 3)) + 0.7, rng.normal(size=(3000, 3)))
     for draw in range(250):
         y, x = sample(rng.normal(size=(n, 3))), sample(rng.normal(size=(60, 3)) + 0.7)
-        found = distance.estimate(x, y, "A", 200, seed=draw)
+        found = distance.estimate(x, y, "A", seed=draw, n_draws=200)
         covered.append(found.low <= truth <= found.high)
     assert 0.89 < np.mean(covered) < 0.97
 
@@ -116,7 +118,7 @@ def test_a_record_is_scored_by_the_fold_that_has_not_seen_it():
     """D² = 2 mean S − E|y − y'| is the energy distance where one set of draws serves all recordings."""
     rng = np.random.default_rng(4)
     x, y = crossed(rng, 30, "A", 0.0), crossed(rng, 14, "A", 0.0)
-    scores = distances._scores(x, y)
+    scores = distances.energy_scores(replace(x, event=x.event + 100), y)
     spread = metrics.drawn_spread(np.linalg.norm(y.values[:, None] - y.values, axis=2), np.ones((1, 14)))[0]
     assert 2 * scores.mean() - spread == pytest.approx(metrics.energy_distance(x.values, y.values))
     many = np.repeat(x.values[None], 14, axis=0)

@@ -391,7 +391,7 @@ class F0:
 
 
 def test_truth_passes_against_truth_over_the_stations_and_a_planted_shift_does_not(monkeypatch):
-    monkeypatch.setattr(scores, "N_DRAWS", 100)
+    monkeypatch.setattr(findings, "N_DRAWS", 100)
     said = [F0(seed).verdict() for seed in range(100)]
     assert said.count(HOLDS) >= 90 and FAILS not in said, said.count(HOLDS)
     shifted = [F0(seed, 0.3).verdict() for seed in range(20)]

@@ -149,7 +149,7 @@ def test_from_two_records_it_is_nearer_to_fresh_truth_than_their_mean_with_other
     for measure in ("site", "spectra", "duration"):
         unit = distance.Whitening.fit(frames["b"], list(features.FEATURES[measure]))
         truth, *sides = (unit.sample(each) for each in (frames["y"], frames["m"], shifted))
-        near, far = (distance.estimate(each, truth, STATIONS, 0).value for each in sides)
+        near, far = (distance.estimate(each, truth, STATIONS, n_draws=0).value for each in sides)
         assert near < 0.8 * far, measure
 
 

@@ -170,24 +170,3 @@ def test_spread_is_the_mean_over_repeats_with_students_interval():
     first = findings.one(found, statistic="median")
     assert (first["low"], first["high"]) == pytest.approx((2.5 - half, 2.5 + half)) and first["n"] == 4
     assert len(found) == 2 and np.isnan(findings.one(found, statistic="level")["low"])
-
-
-def test_one_generator_takes_the_place_of_its_own_in_the_stored_file(tmp_path, monkeypatch):
-    def folds(variants):
-        """Two generators, of which a second call says something else."""
-        value = 2.0 if variants.only else 1.0
-        pairs = ("evolve", "held_out"), ("control_bootstrap", "held_out"), ("control_bootstrap", "evolve")
-        yield {}, findings.table(findings.finding(*pair, "site", "energy distance", value) for pair in pairs)
-
-    monkeypatch.setitem(experiments.EXPERIMENTS, "folds", folds)
-    with pytest.raises(ValueError, match=r"folds\.json is not there"):
-        experiments.run("folds", "smoke", folder=tmp_path, only="evolve")
-    for only in ("", "evolve"):
-        path = experiments.run("folds", "smoke", folder=tmp_path, only=only)
-    content = json.loads(path.read_text())
-    found = {(row["subject"], row["against"]): row["value"] for row in content["findings"]}
-    assert found == {("control_bootstrap", "held_out"): 1.0, ("evolve", "held_out"): 2.0}  # what is of before is gone
-    assert content["run"]["with"].startswith("evolve of ")
-    for name, only in (("power", "evolve"), ("folds", "timesnet")):
-        with pytest.raises(ValueError, match="--only goes with"):
-            experiments.run(name, "smoke", folder=tmp_path, only=only)

@@ -11,6 +11,7 @@ from test_study import recorded
 
 from tsgen import config, findings, metrics, station_term
 from tsgen.evidence import few, new_station
+from tsgen.evidence.distances import energy_scores
 from tsgen.evidence.new_station import ERGODIC, IDEAL, MODEL, OTHER, OURS
 from tsgen.findings import Sample
 from tsgen.measures import SPECTRAL
@@ -106,7 +107,7 @@ def test_twice_the_scores_less_the_spread_is_the_energy_distance_where_each_reco
     y += 0.5
     ours, theirs = sample(x, events=[f"x{i}" for i in range(12)]), sample(y)
     judged = few.Judged(theirs, 0)
-    told = judged.told([2 * judged.by_station(few.scores(ours, theirs)) - judged.spread])
+    told = judged.told([2 * judged.by_station(energy_scores(ours, theirs)) - judged.spread])
     assert told.value == pytest.approx(metrics.energy_distance(x, y)) and told.low < told.value < told.high
 
 
@@ -119,7 +120,7 @@ def test_records_at_one_scenario_do_not_pretend_to_be_independent():
         events = np.arange(n).repeat(k).astype(str)
         ours, theirs = sample(x, events=events), sample(y, events=events)
         judged = few.Judged(theirs, 0)
-        values.append(np.mean(2 * judged.by_station(few.scores(ours, theirs))[:, 0] - judged.spread[:, 0]))
+        values.append(np.mean(2 * judged.by_station(energy_scores(ours, theirs))[:, 0] - judged.spread[:, 0]))
         naive.append(metrics.energy_distance(x, y))
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values)) < 4 * error < 0.05 and error < 0.01
@@ -139,7 +140,7 @@ def test_choices_are_drawn_again_and_a_missing_station_is_left_out():
 @pytest.fixture(scope="module")
 def rows(study):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(few, "N_DRAWS", 40)
+        patch.setattr(findings, "N_DRAWS", 40)
         return few.few(study)
 
 
@@ -206,7 +207,7 @@ def test_recorded_stations_are_left_out_one_by_one(tmp_path):
     run = Study("smoke", folder, stations="TK.0000,TK.0001", folder=tmp_path / "run")
     assert new_station.left_out(run) == [["TK.0000"], ["TK.0001"]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(few, "N_DRAWS", 40)
+        patch.setattr(findings, "N_DRAWS", 40)
         told = findings.table(few.told([run], (OURS,)))
     assert "fresh" not in set(told["against"]) and {"n = 0", "n = 4"} <= set(told["set"])
     assert findings.select(told, subject=OURS, measure="site", statistic="skill", set="n = 2")["value"].notna().all()

@@ -12,6 +12,11 @@ from tsgen.findings import FAILS, HOLDS, UNDECIDED, UNTESTED, Estimate, Sample, 
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(findings, "N_DRAWS", 120)  # a study draws 400
+
+
 def sample(n_events, seed, bias=0.0, spread=1.0, per_event=1, event_share=0.0, name="e"):
     """Standard normal values, of which ``event_share`` of the variance is common to an event."""
     rng = np.random.default_rng(seed)
@@ -187,12 +192,12 @@ def test_intervals_cover_at_their_level_because_events_are_drawn_whole():
     for i in range(200):
         a = sample(40, i, per_event=4, event_share=0.6)
         b = sample(40, i + 1000, per_event=4, event_share=0.6, name="f")
-        found = findings.difference("median", a, b, n_draws=200)
+        found = findings.difference("median", a, b)
         whole += found.low <= 0 <= found.high
         single = [
             Sample(s.values, np.arange(len(s.values)).astype(str) + side, s.station) for s, side in ((a, "a"), (b, "b"))
         ]
-        found = findings.difference("median", *single, n_draws=200)
+        found = findings.difference("median", *single)
         alone += found.low <= 0 <= found.high
     assert 0.84 < whole / 200 < 0.96  # 0.90, standard error 0.02
     assert alone / 200 < 0.82
@@ -269,17 +274,17 @@ def test_compare_judges_each_measure_and_skips_missing_values():
     values = pd.DataFrame(rng.normal(0, 0.4, (800, 3)), columns=["same", "biased", "wide"]) * [1, 1, 1.4] + [0, 0.3, 0]
     reference = pd.DataFrame(rng.normal(0, 0.4, (800, 3)), columns=["wide", "same", "biased"])
     values.loc[:99, "same"] = np.nan
-    compared = findings.compare(values, reference, table, other, n_draws=300)
+    compared = findings.compare(values, reference, table, other)
     told = findings.table(findings.tell("x", "y", compared, lambda column: {"measure": column}))
     assert told["measure"].tolist() == np.repeat(list(values), 2).tolist()
     said = [verdict(row.low, row.high, (-b, b)) for row in told.itertuples() for b in [findings.BOUNDS[row.statistic]]]
     assert said[::2] == [HOLDS, FAILS, HOLDS] and said[1::2] == [HOLDS, HOLDS, FAILS]
     assert told["n"].tolist() == [700, 700, 800, 800, 800, 800] and (told["n_against"] == 800).all()
     sides = Sample.of(values["biased"], table), Sample.of(reference["biased"], other)
-    assert compared[2]["estimate"] == findings.difference("median", *sides, by_station=True, n_draws=300)
-    empty = findings.compare(values * np.nan, reference, table, other, n_draws=10)
+    assert compared[2]["estimate"] == findings.difference("median", *sides, by_station=True)
+    empty = findings.compare(values * np.nan, reference, table, other)
     assert all(np.isnan(row["estimate"].value) and row["n"] == 0 for row in empty)
-    assert not findings.tell("x", "y", empty, lambda column: {"measure": column})
+    assert not findings.with_value(findings.tell("x", "y", empty, lambda column: {"measure": column}))
     with pytest.raises(ValueError, match="800 values, but 10 records"):
         Sample.of(values, table[:10])
 
@@ -287,7 +292,6 @@ def test_compare_judges_each_measure_and_skips_missing_values():
 # ---- one finding over many periods ----
 
 PERIODS = [f"p{i}" for i in range(20)]
-N_DRAWS = 60  # of each bootstrap: a study draws 400
 
 
 def spectra(n, name, rng):
@@ -304,9 +308,9 @@ def verdicts_of(seed, bias=0.0, ratio=1.0):
     rng = np.random.default_rng(seed)
     (ours, table), (truth, other) = spectra(250, "g", rng), spectra(1500, "t", rng)
     ours["p7"] = ratio * ours["p7"] + bias
-    compared, found = findings.compare(ours, truth, table, other, n_draws=N_DRAWS, seed=seed), {}
+    compared, found = findings.compare(ours, truth, table, other, seed=seed), {}
     for statistic, bound in findings.BOUNDS.items():
-        excess = findings.beyond_truth(compared, PERIODS, statistic, truth, other, bound, N_DRAWS, seed)
+        excess = findings.beyond_truth(compared, PERIODS, statistic, truth, other, bound, seed)
         found[statistic] = verdict(excess.low, excess.high, (-np.inf, 0.0))
     return found
 
@@ -331,7 +335,7 @@ def test_the_farthest_is_the_largest_of_the_periods_and_its_interval_holds_a_pla
         rng = np.random.default_rng(seed)
         (ours, table), (truth, other) = spectra(250, "g", rng), spectra(1500, "t", rng)
         ours["p7"] += 0.6
-        compared = findings.compare(ours, truth, table, other, n_draws=N_DRAWS, seed=seed)
+        compared = findings.compare(ours, truth, table, other, seed=seed)
         found = findings.farthest(compared, PERIODS, "median")
         largest = max(abs(row["estimate"].value) for row in compared if row["statistic"] == "median")
         assert found.value == largest and found.low < found.value < found.high
@@ -343,7 +347,7 @@ def test_the_farthest_is_the_largest_of_the_periods_and_its_interval_holds_a_pla
 def test_pooled_findings_come_in_pairs_and_leave_out_what_the_truth_does_not_show():
     rng = np.random.default_rng(0)
     (ours, table), (truth, other) = spectra(100, "g", rng), spectra(300, "t", rng)
-    compared = findings.compare(ours, truth, table, other, n_draws=20)
+    compared = findings.compare(ours, truth, table, other)
     found = findings.pooled("g", "fresh", compared, PERIODS, "psa", truth, other, 0, protocol="scenario")
     ends = ("farthest", "farthest, beyond truth's")
     assert [row["statistic"] for row in found] == [f"{s}, {end}" for s in ("median", "spread") for end in ends]
@@ -357,7 +361,7 @@ def test_too_few_events_have_no_interval():
     many, few = (pd.DataFrame({"event": [f"e{i % n}" for i in range(20)], "station": "A"}) for n in (10, 2))
     for table, known in ((many, True), (few, False)):
         sides = [findings.Sample.of(rng.standard_normal(20), of) for of in (many, table)]
-        estimate = findings.difference("median", *sides, n_draws=50)
+        estimate = findings.difference("median", *sides)
         assert np.isfinite(estimate.value) and np.isfinite(estimate.low) == np.isfinite(estimate.high) == known
 
 

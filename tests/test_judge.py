@@ -11,8 +11,7 @@ import pytest
 import torch
 from obspy import Stream, Trace, UTCDateTime
 
-from tsgen import config, features, judge, measures, simulate, timesnet
-from tsgen.evidence import distances
+from tsgen import config, features, findings, judge, measures, simulate, timesnet
 from tsgen.findings import one, select, table
 from tsgen.judge import APART, SAME, main
 
@@ -117,7 +116,7 @@ def test_what_is_planted_is_told_given_magnitude_and_distance(fault, recorded, o
 @pytest.mark.parametrize("given", [False, True])
 def test_one_law_is_told_apart_in_one_of_twenty(given, monkeypatch):
     """Few records of many features, which the unit or the scaling fits if it is made from one side alone."""
-    monkeypatch.setattr(distances, "N_DRAWS", 2)
+    monkeypatch.setattr(findings, "N_DRAWS", 2)
     columns = [*dict.fromkeys((*measures.COLUMNS, *sum(map(tuple, features.FEATURES.values()), ()), "f0"))]
     rng, apart = np.random.default_rng(0), []
     for _ in range(30):

@@ -91,6 +91,10 @@ class Dataset:
         stations = self.stations if self.wanted else None
         return type(self)(self.settings, self.records_folder, stations, self.seed, folder, self.unit, split, self)
 
+    def folds(self):
+        """The same records with each of FOLDS of events held out in turn."""
+        return [self.with_split(f"fold {fold} of {FOLDS}") for fold in range(FOLDS)]
+
     def stage(self, kind, *of):
         """The Stage of what a Study hands out ("records", "model", …): an input of what is kept and rests on it."""
         if (kind, *of) not in self._stages:

@@ -76,10 +76,8 @@ def pairs(x, y, stations):
 def drawn(found, weights):
     """Mean over stations (draws,) of the energy distances of ``pairs`` under the weights of x and of y, (draws, …); a
     station that a draw leaves out is not in its mean."""
-    each = np.array([part.drawn(*weights) for part in found]).reshape(len(found), -1)
-    there = np.isfinite(each)
-    total = np.where(there, each, 0.0).sum(axis=0)
-    return np.divide(total, there.sum(axis=0), np.full(len(total), np.nan), where=there.any(axis=0))
+    each = np.array([part.drawn(*weights) for part in found]).reshape(len(found), len(weights[0]))
+    return findings.mean_of_known(each)
 
 
 def expanded(draws, y):
@@ -92,19 +90,16 @@ def expanded(draws, y):
     return interval(draws[0] + factor * (draws - draws[0]))
 
 
-def estimate(x, y, stations, n_draws=400, seed=0):
+def estimate(x, y, stations, seed=0, n_draws=None):
     """Energy distance of Samples x and y, the mean over stations: an Estimate, its 5 to 95 % by a bootstrap over events
     jointly over stations, ``expanded``. NaN where no station has two records on both sides.
 
     Near 0 it is wider than it need be, since a degenerate statistic drawn again has three times its variance: whether
     there is a difference is for ``of_one_law`` to say."""
-    found = pairs(x, y, stations)
-    if not found:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    return expanded(drawn(found, findings.event_weights(x, y, n_draws=n_draws, seed=seed)), y)
+    return expanded(drawn(pairs(x, y, stations), findings.event_weights(x, y, n_draws=n_draws, seed=seed)), y)
 
 
-def of_one_law(x, y, stations, n_draws=N_PERMUTATIONS, seed=0):
+def of_one_law(x, y, stations, seed=0):
     """What the distance is when x and y are of one law: an Estimate of permutations of the labels, value their mean;
     one above ``high`` is no chance (at 5 %). Each event keeps its place in the order at every station, so that records
     of one event change sides together.
@@ -116,7 +111,7 @@ def of_one_law(x, y, stations, n_draws=N_PERMUTATIONS, seed=0):
         return Estimate(np.nan, np.nan, np.nan, 0)
     names = np.concatenate([np.char.add(side, s.event.astype(str)) for side, s in (("x", x), ("y", y))])
     code = np.unique(names, return_inverse=True)[1]
-    order = np.random.default_rng(seed).random((n_draws, code.max() + 1))[:, code]  # (draws, n + m)
+    order = np.random.default_rng(seed).random((N_PERMUTATIONS, code.max() + 1))[:, code]  # (draws, n + m)
     values = []
     for part in found:
         first, second = part.rows

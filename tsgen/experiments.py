@@ -18,22 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import (
-    coherence,
-    config,
-    dataset,
-    distance,
-    figures,
-    findings,
-    generate,
-    paper,
-    station_term,
-    store,
-    trainer,
-    variability,
-)
-from tsgen.dataset import runs_folder
-from tsgen.evidence import averaging, bias, copying, distances, scenarios, scores, structures
+from tsgen import coherence, config, figures, findings, generate, paper, station_term, store, trainer, variability
+from tsgen.dataset import FEWEST_TO_SPLIT, N_TARGETS, runs_folder
+from tsgen.evidence import averaging, bias, copying, distances, scenarios, scored, scores, structures
 from tsgen.evidence import few as few_records
 from tsgen.findings import finding, over
 from tsgen.measures import SPECTRAL, keys_of
@@ -65,7 +52,6 @@ class Variants:
     records: str | None
     stations: str | None
     total: float = np.inf  # minutes of ``paper``'s training over several calls
-    only: str = ""  # of ``networks`` and ``folds``: one generator, judged without training the others again
 
     def study(self, variant, settings=None, seed=0, split="events", stations=None, **given):
         own = f"-{store.key_of(str(Path(self.records).resolve()), self.stations)}" if self.records else ""
@@ -83,8 +69,8 @@ class Variants:
         some = self.study("whole", seed=0 if self.records else TRIAL_NETWORK).background
         some = some.take(scenario_known(some)) if "magnitudes" in needs else some
         counts = some.table.groupby("station")["event"].nunique().sort_index()
-        counts = counts[counts >= dataset.FEWEST_TO_SPLIT].sort_values(ascending=False, kind="stable")
-        return sorted(counts.index[: dataset.N_TARGETS])
+        counts = counts[counts >= FEWEST_TO_SPLIT].sort_values(ascending=False, kind="stable")
+        return sorted(counts.index[:N_TARGETS])
 
     def trainings(self):
         """(training seed, Study) on the same records and split."""
@@ -103,17 +89,15 @@ def networks(variants):
     """Every generator on four other simulated networks (seeds 1 to 4: other sites, earthquakes, paths and starting
     weights; recorded stations: four splits), and CGM-GM given magnitude and distance."""
     for seed in range(1, N_NETWORKS + 1):
-        study, only = variants.study(seed, seed=seed), variants.only
-        rows = [distances.comparisons(study, only), distances.scenario(study, only)]
-        if not only:
-            felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
-            rows += [scores.recordings(study), brief(study), felt[felt["statistic"].str.contains("farthest")]]
-        yield {"network": seed}, *rows, *_judged(study, [only] if only else ("training", *study.judged, SHIFTED))
+        study = variants.study(seed, seed=seed)
+        felt = findings.select(structures.structures(study, "cgm"), against=bias.reference_of(study))
+        rows = [distances.comparisons(study), distances.scenario(study), scores.recordings(study), brief(study)]
+        yield {"network": seed}, *rows, felt[felt["statistic"].str.contains("farthest")], *_judged(study)
 
 
-def _judged(study, names):
-    """Findings on generators, and on "training" and control_shift as far as they can be judged."""
-    for name in names:
+def _judged(study, names=None):
+    """Findings on generators (default: all, "training" and control_shift, as far as these can be judged)."""
+    for name in names or ("training", *study.judged, SHIFTED):
         yield distances.distances(study, name)
         if name != SHIFTED:
             told = bias.bias(study, name)  # by period alone it is ten times as long
@@ -125,17 +109,15 @@ def _judged(study, names):
 def folds(variants):
     """Few events a station: five folds of events, models fitted in each and judged inside it, energy distances over all
     recordings by the fold that has not seen them; scores of what needs no training over 20 splits."""
-    whole, only = variants.study("whole"), variants.only
-    names, splits = (only, *distances.RIVALS) if only else whole.judged, N_SPLITS * (len(whole.stations) > 1)
-    each = [whole.with_split(f"fold {fold} of {dataset.FOLDS}") for fold in range(dataset.FOLDS)]
-    for fold, study in enumerate(each):
-        rows = _judged(study, [only]) if only else (scores.gaps(study), *_judged(study, names))
-        found = pd.concat([scores.recordings(study), *rows])
+    whole = variants.study("whole")
+    for fold, study in enumerate(each := whole.folds()):
+        found = pd.concat([scores.recordings(study), scores.gaps(study), *_judged(study, study.judged)])
         yield {"fold": fold}, found[found["measure"].isin(SHORT)]
-    yield {}, findings.table(distances.pooled(each, ("training", *names, SHIFTED)))
+    yield {}, findings.table(distances.pooled(each, ("training", *whole.judged, SHIFTED)))
     tables, rows = [findings.table([])], []  # held-out S × S, mean and 5 to 95 % over N_SPLITS splits
-    for study in map(whole.with_split, (f"seed {number}" for number in range(splits))):
-        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED if only in ("", name))]
+    for number in range(N_SPLITS * (len(whole.stations) > 1)):
+        study = whole.with_split(f"seed {number}")
+        tables += [scores.recordings(study), *(scores.scores(study, name) for name in UNTRAINED)]
     found = findings.select(pd.concat(tables), against="held_out", statistic="S × S")
     for name, values in found.groupby("subject", sort=False)["value"]:
         mean, named = findings.interval(values, np.mean(values)), {"protocol": "held_out", "set": f"{N_SPLITS} splits"}
@@ -149,8 +131,12 @@ def recorded(variants):
         raise ValueError("the experiment `recorded` needs recordings: --records FOLDER --stations A,B")
     study = variants.study("whole")
     yield {}, scores.recordings(study), scores.gaps(study), distances.comparisons(study), distances.scenario(study)
-    yield {}, *_judged(study, ("training", *study.judged, SHIFTED))
-    yield {}, *(averaging.averaging(study, name) for name in averaging.SWEPT), findings.table(_loss_of_all(study))
+    yield (
+        {},
+        *_judged(study),
+        *(averaging.averaging(study, name) for name in averaging.SWEPT),
+        findings.table(_loss_of_all(study)),
+    )
     folder = RESULTS.parent / "figures" / "recorded"  # aggregates, and no recorded waveform
     folder.mkdir(parents=True, exist_ok=True)
     for name in RECORDED_FIGURES[: None if len(study.stations) > 1 else 1]:
@@ -186,19 +172,19 @@ def cgm_leaks(variants):
     for number, (trial, split) in enumerate({"as chosen": "events", "fault: split by record": "records"}.items()):
         study = variants.study(number, seed=1, split=split)
         inside, outside = (_loss(study.model("cgm"), some) for some in (study.training, study.held_out))
-        told = [("training", "mean", inside), ("held_out", "mean", outside)]
-        told.append(("held_out", "mean less training", outside - inside))
+        told = ("training", "mean", inside), ("held_out", "mean", outside)
+        told += (("held_out", "mean less training", outside - inside),)
         yield {"set": trial}, findings.table(finding("cgm", side, "loss", *rest) for side, *rest in told)
 
 
 @torch.no_grad()
-def _loss(model, some, n_draws=4):
+def _loss(model, some):
     """Mean bound a value over records, with the same draws of the latents for every model of one size."""
     model.eval()
     arrays = model.training_arrays(some)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        losses = [model.loss(arrays, 1, 1.0, None).item() for _ in range(n_draws)]
+        losses = [model.loss(arrays, 1, 1.0, None).item() for _ in range(4)]
     return float(np.mean(losses) + model.amplitude_scale.log().mean())
 
 
@@ -208,17 +194,10 @@ def onehot(variants):
     others = ("timesnet_next_station", "timesnet_no_station")
     for seed, study in variants.trainings():
         rows = [averaging.changed(name, "timesnet", *map(study.generated, ("timesnet", name))) for name in others]
-        yield {"training": seed}, findings.table(rows), *_scored(study, "timesnet", *others)
+        yield {"training": seed}, findings.table(rows), *scored(study, "timesnet", *others)
         without = variants.changed(f"without-{seed}", "training", {"seed": seed, "form": "unconditioned"})
-        yield {"training": seed, "set": "trained without"}, *_scored(without, "timesnet")
-    yield {}, *_scored(study, "training", "control_average")
-
-
-def _scored(study, *names):
-    """Energy distances and scores of generators, and of "training" as if it were generated."""
-    for name in names:
-        yield distances.distances(study, name)
-        yield scores.recordings(study) if name == "training" else scores.scores(study, name)
+        yield {"training": seed, "set": "trained without"}, *scored(without, "timesnet")
+    yield {}, *scored(study, "training", "control_average")
 
 
 def transfer(variants):
@@ -237,8 +216,8 @@ def transfer(variants):
             studies[f"another network, {region} region"] = moved
         for name, study in studies.items():
             lost = averaging.changed("timesnet", "training", study.training, study.reconstructed("timesnet"))
-            yield {"network": seed, "set": name}, findings.table([lost]), *_scored(study, "timesnet_dirichlet")
-        yield {"network": seed}, *_scored(home, "training", "control_average_dirichlet")
+            yield {"network": seed, "set": name}, findings.table([lost]), *scored(study, "timesnet_dirichlet")
+        yield {"network": seed}, *scored(home, "training", "control_average_dirichlet")
 
 
 def roughness(variants):
@@ -250,10 +229,8 @@ def roughness(variants):
     given = [("as it is", (), N_ROUGH), *((f"without {name}", (name,), N_ABLATED) for name in config.INGREDIENTS)]
     for number, (what, without, n) in enumerate(given):
         for seed in range(n):
-            yield (
-                {"set": what, "network": seed},
-                _rough(variants.changed(f"{number}-{seed}", "simulation", {"without": without}, seed)),
-            )
+            study = variants.changed(f"{number}-{seed}", "simulation", {"without": without}, seed)
+            yield {"set": what, "network": seed}, _rough(study)
 
 
 def _rough(study):
@@ -267,7 +244,7 @@ def _rough(study):
     rows += [finding("records", "", "ln f0 and ln Vs30", "correlation", correlation, n)]
     rows += [finding("records", "", "ln f0 given ln Vs30", "spread", scatter, n)]
     rows += [finding("records", "", "locked components", "mean", np.nanmean(locked), int(np.isfinite(locked).sum()))]
-    return findings.table([row for row in rows if "value" in row])
+    return findings.table(rows)
 
 
 def regressed(variants):
@@ -278,10 +255,8 @@ def regressed(variants):
         study, rows = variants.study(seed, seed=seed), []
         for measure, whitening in distances.whitenings(study).items():
             for name in (*LAWS, "training"):
-                x, y = (whitening.sample(study.features(which)) for which in (name, "fresh-single"))
-                found = distance.estimate(x, y, study.stations, distances.N_DRAWS, seed)
-                of = {"protocol": "held_out", "n": len(x.values), "n_against": len(y.values)}
-                rows.append(finding(name, "fresh", measure, distances.DISTANCE, found, **of))
+                sides = (whitening.sample(study.features(which)) for which in (name, "fresh-single"))
+                rows.append(distances.between(name, "fresh", measure, *sides, study.stations, seed))
         yield {"network": seed}, findings.table(rows)
 
 
@@ -302,8 +277,7 @@ def few(variants):
     records in each; recordings: stations left out one by one, five folds of events, one choice."""
     whole = variants.study("whole")
     if variants.records:
-        folds = [whole.with_split(f"fold {fold} of {dataset.FOLDS}") for fold in range(dataset.FOLDS)]
-        yield {}, findings.table(few_records.told(folds, choices=range(N_CHOICES - 1)))
+        yield {}, findings.table(few_records.told(whole.folds(), choices=range(N_CHOICES - 1)))
         return
     known = whole.keep_table("pool", lambda: station_term.simulated(whole.settings.simulation, POOLED), settings=POOLED)
     for seed in range(1, N_FEW + 1):
@@ -316,18 +290,13 @@ _ALL += (roughness, regressed, few, cgm_leaks, paper.paper)
 EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
 
 
-def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf, only=""):
+def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf):
     """Run experiment ``name`` and write ``folder``/NAME.json (of ``records``: recorded-NAME.json); returns its path.
-    only: a generator whose findings alone are made, and take the place of its own in the file that stands.
     trainer.OutOfTime (see ``trainer.until``) leaves the file as it was, or of `paper` with what stands."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; known: {', '.join(EXPERIMENTS)}")
-    if only and (name not in ("networks", "folds") or only not in UNTRAINED):
-        raise ValueError(f"--only goes with `networks`, `folds` and one of {', '.join(UNTRAINED)}")
     path = Path(folder or RESULTS) / f"{'recorded-' if records and name != 'recorded' else ''}{name}.json"
-    if only and not path.exists():
-        raise ValueError(f"{path.name} is not there to be put into: run `{name}` without --only first")
-    variants, rows, rest = Variants(name, config.profile(profile), records, stations, total, only), [], None
+    variants, rows, rest = Variants(name, config.profile(profile), records, stations, total), [], None
     try:
         for keys, *tables in EXPERIMENTS[name](variants):
             rows += pd.concat(tables).assign(**keys).to_dict("records")
@@ -345,11 +314,6 @@ def run(name, profile="quick", records=None, stations=None, folder=None, total=n
     about |= {"command": command, "date": datetime.now(UTC).date().isoformat(), "version": VERSION}
     # what is repeated is told of all stations together: a station by itself is for a run
     rows = [{key: v for key, v in row.items() if v != "" and v == v} for row in rows if not row["station"]]
-    if only:
-        standing = json.loads(path.read_text())
-        about = standing["run"] | {"with": f"{only} of {about['date']}"}
-        kept = (row for row in standing["findings"] if only not in (row["subject"], row.get("against")))
-        rows = [*kept, *(row for row in rows if row["subject"] == only)]
     findings.write(path, about, rows)
     if rest:
         raise rest
@@ -396,7 +360,6 @@ def main(arguments=None):
     parser.add_argument("--background", type=int, metavar="N", help="background records at most")
     parser.add_argument("--records", help="folder of recordings; without it the simulated default")
     parser.add_argument("--stations", help="target stations, comma-separated")
-    parser.add_argument("--only", default="", metavar="GENERATOR", help="put this one into what is stored")
     given = parser.parse_args(arguments)
     try:
         if given.list or not given.name:
@@ -405,8 +368,7 @@ def main(arguments=None):
             profile = given.profile or ("paper" if given.name == "paper" else "quick")
             profile += f"-{given.background}" if given.background else ""
             with trainer.until(60 * given.minutes):
-                of = {"total": given.total, "only": given.only}
-                print(os.path.relpath(run(given.name, profile, given.records, given.stations, **of)))
+                print(os.path.relpath(run(given.name, profile, given.records, given.stations, total=given.total)))
     except trainer.OutOfTime as rest:
         print(rest, file=sys.stderr)
         return 3

@@ -153,7 +153,7 @@ def compared(name, x, y, given):
             rows.append(finding(name, RECORDED, "site", "skill", 1 - whole / apart, protocol=protocol))
     led = [column for column in (*LED, "f0") if min(np.isfinite(side[column]).sum() for side in (x, y)) >= FEWEST]
     off = findings.compare(x[led], y[led], x, y)
-    return rows + findings.tell(name, RECORDED, off, measures.keys_of, protocol=protocol)
+    return findings.with_value(rows + findings.tell(name, RECORDED, off, measures.keys_of, protocol=protocol))
 
 
 def judge(generated, recorded, profile, wanted=()):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tsgen import config, findings, timesnet
-from tsgen.evidence import distances, scores
+from tsgen.evidence import scored
 from tsgen.findings import finding
 from tsgen.model import evaluation
 
@@ -31,8 +31,7 @@ def paper(variants):
     study = variants.changed("trained", "training", fields)
     yield {}, findings.table(trained(study))
     for name in JUDGED:
-        yield {}, distances.distances(study, name)
-        yield {}, scores.recordings(study) if name == "training" else scores.scores(study, name)
+        yield {}, *scored(study, name)
 
 
 def device():

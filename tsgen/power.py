@@ -43,14 +43,14 @@ def power_of(measure, pool, stations, n_held_out, n_generated, n_draws, seed=0):
     """Findings on a Sample of whitened features of many records of one law, see ``experiments.power``."""
     rng, same, rejected, covered, seen = np.random.default_rng(seed), [], [], {}, {}
     planted = {name: changed(pool, *how) for name, how in PLANTED.items()}
-    truth = {name: distance.estimate(each, pool, stations, 0).value for name, each in planted.items()}
+    truth = {name: distance.estimate(each, pool, stations, n_draws=0).value for name, each in planted.items()}
     moved = {shift: changed(pool, 1.0, shift) for shift in (0.0, *SHIFTS)}
     for draw in range(n_draws):
         fake, real = drawn_rows(pool, stations, n_held_out, n_generated, rng)
         y = pool.take(real)
         for shift in moved if draw < n_draws // 4 else (0.0,):
             x = moved[shift].take(fake)
-            value = distance.estimate(x, y, stations, 0).value
+            value = distance.estimate(x, y, stations, n_draws=0).value
             beyond = value > distance.of_one_law(x, y, stations, seed=draw).high
             if shift:
                 seen.setdefault(shift, []).append(beyond)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tsgen import findings
 from tsgen.findings import Sample, event_weights, interval
 from tsgen.scenario import NEEDED, conditions
 
@@ -62,7 +63,34 @@ def known_scenarios(*frames):
     return all(len(each) and each.mean() > 0.5 for each in known)
 
 
-def trends(names, ours, theirs, n_draws=400, seed=0):
+def differences(
+    subject,
+    against,
+    names,
+    ours,
+    theirs,
+    keys,
+    seed,
+    scaling_from=None,
+    fewest=1,
+    pooled=(),
+    bounds=findings.BOUNDS,
+    **more,
+):
+    """Findings: median and spread of columns ``names`` of frame ``ours`` less ``theirs``, ``given_scenario`` (scaling:
+    of theirs unless another frame is given), those with fewer than ``fewest`` values on a side left out; pooled:
+    {measure: columns}, of which the farthest is told, too (``findings.pooled``); keys and more: of ``findings.tell``.
+    """
+    names = [name for name in names if min(np.isfinite(side[name]).sum() for side in (ours, theirs)) >= fewest]
+    left = given_scenario(names, theirs if scaling_from is None else scaling_from, ours, theirs)
+    compared = findings.compare(*left, ours, theirs, seed)
+    rows = findings.tell(subject, against, compared, keys, **more)
+    for measure, columns in dict(pooled).items():
+        rows += findings.pooled(subject, against, compared, columns, measure, left[1], theirs, seed, bounds, **more)
+    return rows
+
+
+def trends(names, ours, theirs, seed=0):
     """Slopes of ln(ours / theirs) per magnitude unit and per unit of ln distance, beside station terms: rows as of
     ``findings.compare``. Measures with ten values or fewer on a side are left out."""
     rows = []
@@ -71,7 +99,7 @@ def trends(names, ours, theirs, n_draws=400, seed=0):
         if min(map(len, sides)) <= 10:
             continue
         samples = [Sample.of(side[name], side) for side in sides]
-        weights = event_weights(*samples, n_draws=n_draws, seed=seed)
+        weights = event_weights(*samples, seed=seed)
         first, second = (_slopes(s.values, side, w) for s, side, w in zip(samples, sides, weights, strict=True))
         for i, part in enumerate(NEEDED):
             row = {"column": name, "statistic": f"slope_{part}", "estimate": interval(first[:, i] - second[:, i])}
@@ -92,23 +120,18 @@ def _slopes(values, table, weights):
 def interperiod_correlation(residuals, weights=None):
     """Correlation (P, P) of ln residuals (n, P) between periods (Baker and Jayaram 2008), over rows that hold both.
     weights (n,): how often each row counts, default once. NaN for periods that fewer than two rows hold."""
-    known, x = np.isfinite(residuals).astype(float), _standard(residuals)
-    often = np.ones(len(x)) if weights is None else np.asarray(weights, float)
-    pairs = (known, known), (x, known), (x, x), (x**2, known)
-    n, sums, products, squares = ((often[:, None] * u).T @ v for u, v in pairs)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        variance = squares - sums**2 / n
-        correlation = (products - sums * sums.T / n) / np.sqrt(variance * variance.T)
-    return np.where(n > 1, correlation, np.nan)
+    return pd.DataFrame(residuals if weights is None else np.repeat(residuals, weights, axis=0)).corr().to_numpy()
 
 
-def correlation_difference(a, b, n_draws=200, seed=0):
+def correlation_difference(a, b, seed=0):
     """Mean absolute difference over period pairs of the interperiod correlations of Samples a and b (residuals (n, P)),
     and what two sets of these sizes of one law show (events shuffled, residuals standardised): two Estimates."""
-    weights = zip(*event_weights(a, b, n_draws=n_draws, seed=seed), strict=True)
+    n_draws = findings.N_DRAWS // 2
+    weights = zip(*event_weights(a, b, seed=seed, n_draws=n_draws), strict=True)
     drawn = [_mean_absolute(*map(interperiod_correlation, (a.values, b.values), pair)) for pair in weights]
     rng = np.random.default_rng(seed)
-    both = np.concatenate([np.where(np.isfinite(s.values), _standard(s.values), np.nan) for s in (a, b)])
+    frames = [pd.DataFrame(side.values) for side in (a, b)]
+    both = pd.concat([(frame - frame.mean()) / frame.std(ddof=0) for frame in frames]).to_numpy()
     names = np.concatenate([np.char.add(side, s.event.astype(str)) for side, s in (("a", a), ("b", b))])
     names, code = np.unique(names, return_inverse=True)
     n_first, same = len(np.unique(a.event.astype(str))), []
@@ -118,18 +141,6 @@ def correlation_difference(a, b, n_draws=200, seed=0):
     return interval(drawn, centred=True), interval(same, np.median(same))
 
 
-def _standard(values):
-    """Columns with mean 0 and variance 1 over what is finite, 0 elsewhere."""
-    known = np.isfinite(values)
-    n = np.maximum(known.sum(axis=0), 1)
-    x = np.where(known, values, 0.0)
-    x = np.where(known, x - x.sum(axis=0) / n, 0.0)
-    spread = np.sqrt((x**2).sum(axis=0) / n)
-    return x / np.where(spread > 0, spread, 1.0)
-
-
 def _mean_absolute(first, second):
     """Mean absolute difference of two correlation matrices (P, P) over pairs of periods."""
-    pairs = np.abs((first - second)[np.triu_indices(len(first), 1)])
-    pairs = pairs[np.isfinite(pairs)]
-    return pairs.mean() if len(pairs) else np.nan
+    return findings.mean_of_known(np.abs((first - second)[np.triu_indices(len(first), 1)]))

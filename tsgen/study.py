@@ -14,23 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsgen import (
-    carrier,
-    cgm,
-    cvae,
-    evolve,
-    features,
-    findings,
-    generate,
-    hvsr,
-    measures,
-    metrics,
-    simulate,
-    store,
-    timesnet,
-    trainer,
-)
+from tsgen import carrier, features, findings, generate, hvsr, measures, metrics, simulate, store, timesnet, trainer
+from tsgen.cgm import CGMGM
+from tsgen.cvae import SpectrogramCVAE
 from tsgen.dataset import Dataset
+from tsgen.evolve import Evolve
 from tsgen.measures import SCENARIO
 from tsgen.needs import scenario_known
 from tsgen.records import Records
@@ -51,7 +39,7 @@ class Mix(NamedTuple):
     told: object = None  # stations in their order -> those that the one-hots are taken for; None: their own
 
 
-MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": cvae.SpectrogramCVAE, "cgm": cgm.CGMGM}
+MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": SpectrogramCVAE, "cgm": CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
 VARIANTS = {
     "timesnet_energy": Mix("timesnet", "energy"),
@@ -60,10 +48,10 @@ VARIANTS = {
     "timesnet_no_station": Mix("timesnet", told=lambda stations: ()),
     "control_average_dirichlet": Mix("control_average", "dirichlet"),
 }
+MIXED = {name: Mix(name) for name in ("timesnet", "control_average")}
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}
-FITTED = {"evolve": evolve.Evolve} | LAWS  # not trained
+FITTED = {"evolve": Evolve} | LAWS  # not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
-GENERATORS = (*MODELS, *VARIANTS, "evolve", *CONTROLS)
 # beside the recordings, in the order of tables
 JUDGED = ("timesnet", "timesnet_energy", "cvae", "cgm", "evolve", *CONTROLS)
 RECORDINGS = ("training", "held_out", "background", "targets")
@@ -86,26 +74,24 @@ def _mixed(name, of):
     return recipe
 
 
-def _by_law(kind):
-    """Recipe of a generator that is fitted to training and background records, anew each time: it takes a second."""
+def _sampled(name):
+    """Recipe of a model that is sampled, or of a law that is fitted anew each time: it takes a second."""
+    kind = FITTED.get(name)
 
     def recipe(study, n):
-        return generate.sample(study.fitted(kind), study.stations, n=n, seed=study.seed)
+        law = study.fitted(kind) if kind else study.model(name)
+        return generate.sample(law, study.stations, n=n, seed=study.seed)
 
     return recipe
 
 
 RECIPES = {  # generator: (study, number a station) -> Records
-    "timesnet": _mixed("timesnet", Mix("timesnet")),
-    "control_average": _mixed("control_average", Mix("control_average")),
-    "cvae": lambda study, n: generate.sample(study.model("cvae"), study.stations, n=n, seed=study.seed),
-    "cgm": lambda study, n: generate.sample(study.model("cgm"), study.stations, n=n, seed=study.seed),
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_renoised": lambda study, n: carrier.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _mixed(name, of) for name, of in VARIANTS.items()}
-RECIPES |= {name: _by_law(kind) for name, kind in FITTED.items()}
+} | {name: _sampled(name) for name in ("cvae", "cgm", *FITTED)}
+RECIPES |= {name: _mixed(name, of) for name, of in (MIXED | VARIANTS).items()}
 
 
 class Study(Dataset):
@@ -147,8 +133,15 @@ class Study(Dataset):
 
     def keep_findings(self, name, make, inputs=()):
         """Table of the findings that ``make()`` gives (rows), kept as ``keep`` does; results.json is their union."""
+
+        def build(folder):
+            store.write_json(folder / FINDINGS, findings.with_value(make()))
+
+        def load(folder):
+            return findings.table(json.loads((folder / FINDINGS).read_text()))
+
         known = name in self._stages
-        rows = self.keep(name, lambda folder: store.write_json(folder / FINDINGS, make()), _from_json, inputs)
+        rows = self.keep(name, build, load, inputs)
         if not known:
             findings.write(self.folder / "results.json", *self.results.values())
         return rows
@@ -178,14 +171,17 @@ class Study(Dataset):
 
     def fitted(self, kind):
         """One of the classes in FITTED, fitted to the training and the background records."""
-        more = {"law": self.settings.evolve} if kind is evolve.Evolve else {}
+        more = {"law": self.settings.evolve} if kind is Evolve else {}
         return kind(self.settings.cgm, self.background, self.training, **more)
 
-    def _law_parts(self, name):
-        """Stages and settings that a generator in FITTED rests on, beside the records."""
-        if name not in FITTED:
-            return [], None
-        return [self.stage("simulated")] * bool(self.records_folder), (self.settings.cgm, self.settings.evolve)
+    def _sources(self, name):
+        """Stages that a model, or a generator in FITTED, rests on: records, and the simulated background if it may be
+        another one; of any other generator the records."""
+        more = ["simulated"] * (bool(self.records_folder) and name in (*MODELS, *FITTED))
+        return [self.stage(kind) for kind in ("records", *more)]
+
+    def _law(self, name):
+        return (self.settings.cgm, self.settings.evolve) if name in FITTED else None
 
     def _model_parts(self, name):
         """Class, settings and training settings of model ``name``; ValueError for an unknown one."""
@@ -207,15 +203,15 @@ class Study(Dataset):
         def load(folder):
             return trainer.load(_new(kind, own, training), folder)
 
-        inputs = [self.stage("records")] + ([self.stage("simulated")] if self.records_folder else [])
-        return self._stage(f"model-{name}", build, load, (own, training, self._divided), inputs, resumable=True)
+        settings = (own, training, self._divided)
+        return self._stage(f"model-{name}", build, load, settings, self._sources(name), resumable=True)
 
     def reconstructed(self, name):
         """Training recordings of the targets through model ``name`` and back."""
         return self.stage("reconstructed", name).value
 
     def generated(self, name, n_per_station=None):
-        """Generated records of every target station, by a model, a variant or a control (see GENERATORS)."""
+        """Generated records of every target station, by a model, a variant or a control (see RECIPES)."""
         return self.stage("generated", name, n_per_station or self.settings.n_generated).value
 
     def _reconstructed_stage(self, name):
@@ -229,11 +225,10 @@ class Study(Dataset):
         if name not in RECIPES:
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
         recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, Mix(name)).model
-        inputs = [self.stage("records")] + ([self.stage("model", source)] if source in MODELS else [])
-        more, law = self._law_parts(name)
+        inputs = self._sources(name) + ([self.stage("model", source)] if source in MODELS else [])
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
-        settings = (n, self.settings.mixed_records, self._divided, law)
-        return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs + more)
+        settings = (n, self.settings.mixed_records, self._divided, self._law(name))
+        return self._stage(stage, lambda folder: recipe(self, n).save(folder), settings=settings, inputs=inputs)
 
     def some(self, which):
         """Records by name: one of RECORDINGS, "reconstructed-MODEL", "fresh-SCENARIOS", or a generator."""
@@ -294,10 +289,9 @@ class Study(Dataset):
 
         if name not in (*CONDITIONED, "fresh"):
             raise ValueError(f"{name!r} takes no scenario; these do: {', '.join(CONDITIONED)}")
-        inputs = [self.stage("model", name)] if name in MODELS else [self.stage("records")]
-        more, law = self._law_parts(name)
-        settings = (N_GIVEN, self._divided, law or self.settings.simulation)
-        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs + more)
+        inputs = [self.stage("model", name)] if name in MODELS else self._sources(name)
+        settings = (N_GIVEN, self._divided, self._law(name) or self.settings.simulation)
+        return self._stage(f"given-{name}", build, settings=settings, inputs=inputs)
 
     def features(self, which):
         """DataFrame of one row a record: station, event and the columns of features.FEATURES; which: see ``some``, or
@@ -390,22 +384,14 @@ def with_scenarios(table, recordings):
     """
     known = recordings.drop_duplicates(["station", "event"]).set_index(["station", "event"])
     source = pd.MultiIndex.from_arrays([table["station"], table.get("made_from", pd.Series("", table.index))])
-    columns = {}
-    for name in measures.NEEDED:
-        column = known[name] if name in known else pd.Series(dtype=float)
-        looked_up = column.reindex(source).to_numpy(float) if len(column) else np.full(len(table), np.nan)
-        columns[name] = table[name].fillna(pd.Series(looked_up, table.index)) if name in table else looked_up
-    return table.assign(**columns)
+    looked_up = known.reindex(columns=measures.NEEDED).reindex(source).set_index(table.index).astype(float)
+    return table.assign(**table.reindex(columns=measures.NEEDED).astype(float).fillna(looked_up))
 
 
 def _new(kind, own, training):
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         return kind(own)
-
-
-def _from_json(folder):
-    return findings.table(json.loads((folder / FINDINGS).read_text()))
 
 
 def _into_csv(make):

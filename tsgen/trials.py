@@ -76,10 +76,8 @@ def trials_of(model):
         station, by ten choices of them, and asked for the held-out records' magnitudes and distances."""
         tried, (part, before) = variants, BEFORE.get(model, (model, {}))
         tried = replace(variants, settings=changed(variants.settings, part, before))
-        stations, seed = (
-            variants.players(getattr(MODELS.get(model), "needs", ())),
-            0 if variants.records else TRIAL_NETWORK,
-        )
+        stations = variants.players(getattr(MODELS.get(model), "needs", ()))
+        seed = 0 if variants.records else TRIAL_NETWORK
         truth = variants.study("truth", seed=seed, stations=stations)
         against = bias.reference_of(truth)
         of_held_out, of_training = ("given-fresh", "fresh-single") if against == "fresh" else (against, against)
@@ -90,10 +88,10 @@ def trials_of(model):
             made = _of_few(study) if model == OURS else [study.features(model)]
             for measure, whitening in known.items():
                 xs, of_law = [*map(whitening.sample, made)], whitening.sample(y)
-                each = [distance.estimate(x, of_law, stations, distances.N_DRAWS, study.seed) for x in xs]
+                each = [distance.estimate(x, of_law, stations, study.seed) for x in xs]
                 found = findings.over([one.value for one in each]) if len(each) > 1 else each[0]
-                of = {"protocol": "held_out", "n": len(xs[0].values), "n_against": len(of_law.values)}
-                rows.append(finding(model, against, measure, distances.DISTANCE, found, **of))
+                of = len(xs[0]), len(of_law)
+                rows.append(finding(model, against, measure, distances.DISTANCE, found, *of, protocol="held_out"))
                 values[measure, trial] = found.value
             yield {"set": trial}, findings.table(rows)
         ranks = pd.Series(values).unstack().rank(axis=1).mean()  # by trial, over measures

@@ -5,6 +5,13 @@ from tsgen.evidence import averaging, bias, copying, distances, few, scenarios, 
 from tsgen.study import SHIFTED
 
 
+def scored(study, *names):
+    """Findings, energy distances and scores, on generators, and on "training" as if it were generated."""
+    for name in names:
+        yield distances.distances(study, name)
+        yield scores.recordings(study) if name == "training" else scores.scores(study, name)
+
+
 def everything(study):
     """All findings of a run, built where missing: a table (``findings.table``). What the run's records cannot tell is
     left out: see ``Dataset.lacking``."""

@@ -15,7 +15,6 @@ from tsgen import findings, generate, hvsr, intensity, metrics
 from tsgen.findings import Sample, event_weights, finding, interval
 from tsgen.study import MODELS
 
-N_DRAWS = 400  # of each bootstrap over events
 KS = tuple(range(1, 11))
 SWEPT = ("control_average", "timesnet")  # generators that mix
 
@@ -51,7 +50,7 @@ def ln_loss(found, squares, weights):
 def _weights(records, seed):
     """(1 + draws, n) a station: how often each of its records counts under a bootstrap over events."""
     sample = Sample.of(np.zeros(len(records)), records.table)
-    (times,) = event_weights(sample, n_draws=N_DRAWS, seed=seed)
+    (times,) = event_weights(sample, seed=seed)
     return [times[:, sample.station == station].astype(float) for station in records.stations]
 
 
@@ -107,7 +106,7 @@ def changed(name, against, some, other, seed=0):
     median."""
     difference, variance = ((other.waveforms - some.waveforms) ** 2).mean(axis=(1, 2)), some.waveforms.var(axis=2)
     share = Sample.of(difference / np.maximum(variance.mean(axis=1), 1e-12), other.table)
-    (weights,) = event_weights(share, n_draws=N_DRAWS, seed=seed)
+    (weights,) = event_weights(share, seed=seed)
     drawn = interval(findings.drawn_median(share.values, weights))
     return finding(name, against, "waveform", "share of variance changed", drawn, len(some))
 
@@ -124,19 +123,19 @@ def _sweep(study, name, model):
         f0 = Sample.of(hvsr.hvsr(mixed, s.hvsr).f0_in_hz, mixed.table)
         f0 = f0.take(np.isfinite(f0.values))
         duration = Sample.of(np.log(intensity.measures(mixed)["d5_95_in_s"]), mixed.table)
-        longer = findings.difference("median", duration, recorded, by_station=True, n_draws=N_DRAWS, seed=study.seed)
+        longer = findings.difference("median", duration, recorded, by_station=True, seed=study.seed)
         of = {"n": len(mixed), "set": f"k = {k}"}
         rows.append(finding(name, "", "ln std", "loss", ln_loss(found, squares, weights), **of))
         rows.append(finding("theory", "", "ln std", f"loss of {name}", 0.5 * np.log(squares.mean()), set=of["set"]))
         rows.append(finding(name, "training", "d5_95", "median", longer, n_against=len(recorded.values), **of))
         if len(study.stations) > 1:
-            times = event_weights(real, f0, n_draws=N_DRAWS, seed=study.seed)
+            times = event_weights(real, f0, seed=study.seed)
             score_draws.append(metrics.drawn_scores(real, f0, times, study.stations, s.f0))
             of |= {"protocol": "held_out", "n_against": len(real.values)}
             rows.append(finding(name, "held_out", "score", "S × S", interval(score_draws[-1], centred=True), **of))
         first = first or duration
     of = {"n": len(mixed), "set": f"k = {KS[-1]}"}
-    grown = findings.difference("median", duration, first, by_station=True, n_draws=N_DRAWS, seed=study.seed)
+    grown = findings.difference("median", duration, first, by_station=True, seed=study.seed)
     rows.append(finding(name, "k = 1", "d5_95", "median", grown, **of))
     if score_draws:
         farthest = interval(np.abs(np.array(score_draws[1:]) - score_draws[0]).max(axis=0), centred=True)

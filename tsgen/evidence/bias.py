@@ -11,7 +11,6 @@ from tsgen import findings, residuals
 from tsgen.findings import Sample, finding
 from tsgen.measures import AMPLITUDE, COLUMNS, ENERGY, SANITY, SPECTRAL, keys_of
 
-N_DRAWS = 400  # of each bootstrap
 LED = (*AMPLITUDE, *ENERGY)  # what tables lead with
 
 
@@ -36,20 +35,17 @@ def bias(study, name):
     def build():
         frame, rows = study.measures(name), []
         frames = {of: study.measures(which) for of, which in against.items()}
-        scaling_from = frames.get("fresh")
-        if scaling_from is None:
-            scaling_from = pd.concat([study.measures(which) for which in ("training", "held_out")], ignore_index=True)
+        own = pd.concat([study.measures(which) for which in ("training", "held_out")], ignore_index=True)
+        scaling_from = frames.get("fresh", own)
         for of, reference in frames.items():
-            ours, theirs = residuals.given_scenario(COLUMNS, scaling_from, frame, reference)
-            compared = findings.compare(ours, theirs, frame, reference, n_draws=N_DRAWS, seed=study.seed)
-            rows += findings.tell(name, of, compared, keys_of)
-            rows += findings.pooled(name, of, compared, SPECTRAL, "psa", theirs, reference, study.seed)
+            how = {"scaling_from": scaling_from, "fewest": 0, "pooled": {"psa": SPECTRAL}}
+            rows += residuals.differences(name, of, COLUMNS, frame, reference, keys_of, study.seed, **how)
         of = reference_of(study)
         sides = [frame, frames[of]]
         if residuals.known_scenarios(scaling_from, *sides):
             left = residuals.given_scenario(SPECTRAL, scaling_from, *sides)
             samples = map(Sample.of, left, sides)
-            estimates = residuals.correlation_difference(*samples, n_draws=N_DRAWS // 2, seed=study.seed)
+            estimates = residuals.correlation_difference(*samples, seed=study.seed)
             for part, estimate in zip(("mean absolute difference", "if of one law"), estimates, strict=True):
                 rows.append(finding(name, of, "correlation of periods", part, estimate, *map(len, sides)))
         return rows

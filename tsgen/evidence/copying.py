@@ -15,7 +15,6 @@ from tsgen.oscillator import true_waveforms
 
 ACTIVE_ERRORS = 3.0  # standard errors; a hundred records would yield one false one in ten
 ROUNDING = 1e-3  # of the largest weight: float32 and the solver's tolerance leave less
-N_DRAWS = 400  # of each bootstrap over events
 MEASURES = ("largest_correlation", "r2", "active_records")
 
 
@@ -86,7 +85,7 @@ def copying(study, name):
         subject = name.removesuffix("-single")
         for measure in MEASURES:
             samples = [Sample.of(side[measure], side) for side in sides]
-            difference = findings.difference("median", *samples, n_draws=N_DRAWS, seed=study.seed)
+            difference = findings.difference("median", *samples, seed=study.seed)
             rows.append(finding(subject, "held_out", measure, "median", difference, *map(len, sides)))
             rows.append(finding(subject, "", measure, "level", float(np.median(samples[0].values)), len(sides[0])))
         return rows

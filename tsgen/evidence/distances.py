@@ -5,7 +5,8 @@ its interval (bootstrap over held-out events) and what one law gives at these si
 a magnitude and a distance are also asked for each held-out recording's, and scored given them.
 """
 
-from itertools import permutations
+from dataclasses import replace
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from tsgen.findings import Estimate, Sample, finding
 from tsgen.roles import label
 from tsgen.study import CONDITIONED, N_GIVEN, SHIFTED
 
-N_DRAWS = 400  # of each bootstrap over events
 DISTANCE, ONE_LAW, BEYOND = "energy distance", "energy distance, if of one law", "energy distance, beyond one law's"
 RIVALS = ("control_regression", "control_average", "control_renoised", "control_bootstrap")  # what a model should beat
 FEWEST_FREEDOM = 50  # of the background's scatter within stations
@@ -39,11 +39,8 @@ def whitenings(study):
         seen = study.features("training")
     elif len(background) - background["station"].nunique() < FEWEST_FREEDOM:
         seen = pd.concat([seen, study.features("training")], ignore_index=True)
-    found = {}
-    for measure, columns in FEATURES.items():
-        if columns := shown(recorded, columns, study.stations):
-            found[measure] = Whitening.fit(seen, columns)
-    return found
+    seen_of = {measure: shown(recorded, columns, study.stations) for measure, columns in FEATURES.items()}
+    return {measure: Whitening.fit(seen, columns) for measure, columns in seen_of.items() if columns}
 
 
 def inputs_of(study, *names):
@@ -74,17 +71,19 @@ def distances(study, name):
 def told(name, measure, x, y, stations, seed=0, against="held_out"):
     """Findings on Samples of whitened features, of ``name`` and of recordings: ``distances`` of one measure, without
     skill."""
-    of = {"protocol": "held_out", "n": len(x.values), "n_against": len(y.values)}
-    whole = distance.estimate(x, y, stations, N_DRAWS, seed)
-    null = distance.of_one_law(x, y, stations, seed=seed)
+    of = name, against, measure
+    whole, null = distance.estimate(x, y, stations, seed), distance.of_one_law(x, y, stations, seed)
     estimates = {DISTANCE: whole, ONE_LAW: null, BEYOND: whole.less(null.high)}
-    rows = [finding(name, against, measure, statistic, found, **of) for statistic, found in estimates.items()]
+    rows = [finding(*of, kind, found, len(x), len(y), protocol="held_out") for kind, found in estimates.items()]
     for station in stations if len(stations) > 1 else ():
-        sides = [side.take(side.station == station) for side in (x, y)]
-        of |= {"station": station, "n": len(sides[0].values), "n_against": len(sides[1].values)}
-        own = distance.estimate(*sides, [station], N_DRAWS, seed)
-        rows.append(finding(name, against, measure, DISTANCE, own, **of))
-    return [row for row in rows if "value" in row]
+        rows.append(between(*of, x.at(station), y.at(station), [station], seed, station=station))
+    return rows
+
+
+def between(name, against, measure, x, y, stations, seed, **keys):
+    """Finding: the energy distance of Samples of whitened features, the mean over stations."""
+    found = distance.estimate(x, y, stations, seed)
+    return finding(name, against, measure, DISTANCE, found, len(x), len(y), protocol="held_out", **keys)
 
 
 def _skill(study, name, scale, rows):
@@ -92,26 +91,23 @@ def _skill(study, name, scale, rows):
     another's."""
     whole = findings.one(rows, measure="site", station="", statistic=DISTANCE)
     skill = Estimate(*(1 - whole[part] / scale for part in ("value", "high", "low")), 0)
-    of = {"protocol": "held_out", "n": whole["n"], "n_against": whole["n_against"]}
-    rows = [finding(name, "held_out", "site", "skill", skill, **of)]
-    return rows + [finding("training", "held_out", "site", "scale", scale, **of)] * (name == "training")
+    told = {"skill": skill} | ({"scale": scale} if name == "training" else {})
+    of = whole["n"], whole["n_against"]
+    return [finding(name, "held_out", "site", *each, *of, protocol="held_out") for each in told.items()]
 
 
 def scale(x, y, stations):
     """Mean energy distance of Samples x and y over pairs of different stations: the unit of site skill; NaN where no
     pair has two records on both sides."""
-    found = []
-    for first, second in permutations(stations, 2):
-        sides = x.values[x.station == first], y.values[y.station == second]
-        if min(map(len, sides)) > 1:
-            found.append(metrics.energy_distance(*sides))
+    couples = ((x.at(first).values, y.at(second).values) for first, second in permutations(stations, 2))
+    found = [metrics.energy_distance(*sides) for sides in couples if min(map(len, sides)) > 1]
     return float(np.mean(found)) if found else np.nan
 
 
-def comparisons(study, only=""):
-    """Findings on pairs: each of COMPARED (or ``only`` one) less each of RIVALS and the other models, the same held-out
-    events drawn again for both; below 0 the first is nearer to the recordings."""
-    models = [only] if only else [name for name in COMPARED if name in study.judged]
+def comparisons(study):
+    """Findings on pairs: each of COMPARED less each of RIVALS and the other models, the same held-out events drawn
+    again for both; below 0 the first is nearer to the recordings."""
+    models = [name for name in COMPARED if name in study.judged]
     couples = [(first, second) for first in models for second in RIVALS]
     couples += [(first, second) for i, first in enumerate(models) for second in models[i + 1 :]]
     names = sorted({*sum(couples, ())})
@@ -119,21 +115,17 @@ def comparisons(study, only=""):
     def build():
         rows = []
         for measure, whitening in whitenings(study).items():
-            y = whitening.sample(study.features("held_out"))
-            drawn = {}
+            y, drawn = whitening.sample(study.features("held_out")), {}
             for name in names:
                 x = whitening.sample(study.features(name))
-                (times,) = findings.event_weights(y, n_draws=N_DRAWS, seed=study.seed)
-                (own,) = findings.event_weights(x, n_draws=N_DRAWS, seed=study.seed + 1)
-                found = distance.pairs(x, y, study.stations)
-                drawn[name] = distance.drawn(found, (own, times)) if found else np.full(1 + N_DRAWS, np.nan)
-            for first, second in couples:
-                less = distance.expanded(drawn[first] - drawn[second], y)
-                of = {"protocol": "held_out", "n": len(x.values), "n_against": len(y.values)}
-                rows.append(finding(first, second, measure, DISTANCE, less, **of))
-        return [row for row in rows if "value" in row]
+                weights = [findings.event_weights(side, seed=study.seed + i)[0] for side, i in ((x, 1), (y, 0))]
+                drawn[name] = distance.drawn(distance.pairs(x, y, study.stations), weights)
+            for pair in couples:
+                less = distance.expanded(np.subtract(*(drawn[name] for name in pair)), y)
+                rows.append(finding(*pair, measure, DISTANCE, less, len(x), len(y), protocol="held_out"))
+        return rows
 
-    return study.keep_findings(f"distances-compared{only and '-' + only}", build, inputs_of(study, *names))
+    return study.keep_findings("distances-compared", build, inputs_of(study, *names))
 
 
 # ---- few events: folds ----
@@ -149,46 +141,42 @@ def pooled(folds, names):
     rows = []
     for measure, whitening in whitenings(folds[0]).items():
         sides = [whitening.sample(study.features("held_out")) for study in folds]
-        parts = ([getattr(side, part) for side in sides] for part in ("values", "event", "station"))
-        y = Sample(*map(np.concatenate, parts))
-        (weights,) = findings.event_weights(y, n_draws=N_DRAWS, seed=folds[0].seed)
-        weights, drawn = weights.astype(float), {}
+        y, drawn, n = Sample.concatenate(sides), {}, {}
+        (weights,) = findings.event_weights(y, seed=folds[0].seed)
         spread = by_station(y, weights, lambda own, times: metrics.drawn_spread(cdist(own, own), times))
         for name in names:
             fakes = [whitening.sample(study.features(name)) for study in folds]
-            scores = np.concatenate([_scores(*each) for each in zip(fakes, sides, strict=True)])
-            drawn[name] = 2 * by_station(Sample(scores, y.event, y.station), weights, weighted_mean) - spread
-            of = {
-                "protocol": "held_out",
-                "set": "folds",
-                "n": sum(len(x.values) for x in fakes),
-                "n_against": len(y.values),
-            }
-            whole = distance.expanded(np.nanmean(drawn[name], axis=0), y)
-            rows.append(finding(name, "held_out", measure, DISTANCE, whole, **of))
-        for first in (name for name in COMPARED if name in names):
-            for second in (name for name in (*RIVALS, *COMPARED) if name in names and name != first):
-                less = distance.expanded(np.nanmean(drawn[first] - drawn[second], axis=0), y)
-                rows.append(finding(first, second, measure, DISTANCE, less, **of))
-    return [row for row in rows if "value" in row]
+            scores = np.concatenate([*map(energy_scores, fakes, sides)])
+            drawn[name] = 2 * by_station(replace(y, values=scores), weights, weighted_mean) - spread
+            n[name] = sum(map(len, fakes))
+        pairs = [(name, "held_out", drawn[name]) for name in names]
+        models = [name for name in COMPARED if name in names]
+        couples = product(models, [*(name for name in RIVALS if name in names), *models])
+        pairs += [(first, second, drawn[first] - drawn[second]) for first, second in couples if first != second]
+        for first, second, each in pairs:
+            found = distance.expanded(findings.mean_of_known(each), y)
+            of = {"protocol": "held_out", "set": "folds"}
+            rows.append(finding(first, second, measure, DISTANCE, found, n[first], len(y), **of))
+    return rows
 
 
-def _scores(x, y):
-    """Energy scores (n,) of each row of Sample y by the rows of x at its station."""
-    scores = np.full(len(y.values), np.nan)
-    for station in set(x.station) & set(y.station):
-        own, there = x.values[x.station == station], y.station == station
-        if len(own) > 1:
-            scores[there] = cdist(y.values[there], own).mean(axis=1) - cdist(own, own).sum() / (
-                2 * len(own) * (len(own) - 1)
-            )
-    return scores
+def energy_scores(x, y):
+    """Energy scores (n,) of each row of Sample y by the rows of Sample x at its station, E|x − y| − ½ E|x − x'|, over
+    pairs of different events: records of one scenario are nearer to each other than a new one's. NaN without."""
+    found = np.full(len(y), np.nan)
+    for station in sorted(set(x.station) & set(y.station)):
+        own, there = x.at(station), y.station == station
+        apart, to = own.event[:, None] != own.event, own.event[:, None] != y.event[there]
+        if apart.any() and to.any(axis=0).all():
+            spread = cdist(own.values, own.values)[apart].mean()
+            found[there] = (cdist(own.values, y.values[there]) * to).sum(axis=0) / to.sum(axis=0) - spread / 2
+    return found
 
 
 def by_station(sample, weights, mean):
     """(stations, draws) of ``mean(values, weights)`` over the rows of each station."""
     rows = (sample.station == station for station in sorted(set(sample.station)))
-    return np.array([mean(sample.values[own], weights[:, own]) for own in rows])
+    return np.array([mean(sample.values[own], weights[:, own]) for own in rows]).reshape(-1, len(weights))
 
 
 def weighted_mean(values, weights):
@@ -208,12 +196,11 @@ def scores_of(drawn, held_out):
     return first - spread / 2
 
 
-def scenario(study, only=""):
-    """Findings (protocol "scenario") on the generators that take a magnitude and a distance (CONDITIONED), or ``only``
-    one beside control_regression, asked for those of each held-out recording: their energy score, each less
-    control_regression's, and, where the truth can be drawn again, twice what it exceeds the truth's own score by: an
-    energy distance given the scenario."""
-    names = [only, RIVALS[0]] if only else [name for name in CONDITIONED if name in study.judged]
+def scenario(study):
+    """Findings (protocol "scenario") on the generators that take a magnitude and a distance (CONDITIONED), asked for
+    those of each held-out recording: their energy score, each less control_regression's, and, where the truth can be
+    drawn again, twice what it exceeds the truth's own score by: an energy distance given the scenario."""
+    names = [name for name in CONDITIONED if name in study.judged]
     names += ["fresh"] if study.kind == "simulated" else []
     inputs = inputs_of(study, *(f"given-{name}" for name in names))
 
@@ -228,7 +215,7 @@ def scenario(study, only=""):
                 scores[name] = scores_of(x.reshape(len(y), N_GIVEN, -1), y)
             there = np.isfinite(list(scores.values())).all(axis=0)
             sample = Sample.of(np.zeros(len(y)), held_out[known]).take(there)
-            of = {"protocol": "scenario", "n": int(there.sum()) * N_GIVEN, "n_against": int(there.sum())}
+            (weights,) = findings.event_weights(sample, seed=study.seed)
             for name in names:
                 of_name = {"energy score": ("held_out", scores[name])}
                 if name not in ("fresh", RIVALS[0]):
@@ -236,18 +223,13 @@ def scenario(study, only=""):
                 if name != "fresh" and "fresh" in scores:
                     of_name[DISTANCE] = ("held_out", 2 * (scores[name] - scores["fresh"]))
                 for statistic, (against, values) in of_name.items():
-                    mean = _mean(values[there], sample, study.seed)
+                    each = by_station(replace(sample, values=values[there]), weights, weighted_mean)
+                    mean = distance.expanded(findings.mean_of_known(each), sample)
+                    of = {"n": N_GIVEN * len(sample), "n_against": len(sample), "protocol": "scenario"}
                     rows.append(finding(name, against, measure, statistic, mean, **of))
-        return [row for row in rows if "value" in row]
+        return rows
 
-    return study.keep_findings(f"distances-scenario{only and '-' + only}", build, inputs)
-
-
-def _mean(values, sample, seed):
-    """Mean over stations of the stations' mean values (n,), by a bootstrap over events: an Estimate."""
-    (weights,) = findings.event_weights(sample, n_draws=N_DRAWS, seed=seed)
-    each = by_station(Sample(values, sample.event, sample.station), weights.astype(float), weighted_mean)
-    return distance.expanded(np.nanmean(each, axis=0), sample) if len(each) else Estimate(np.nan, np.nan, np.nan, 0)
+    return study.keep_findings("distances-scenario", build, inputs)
 
 
 def text(rows, measure):

@@ -4,12 +4,15 @@ Each station that is judged gives n training records, all others' records are th
 takes a magnitude and a distance is scored given those of recordings that nothing has seen, others on the station's law.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
 from tsgen import distance, findings, metrics
 from tsgen.evidence import distances
+from tsgen.evidence.distances import energy_scores
 from tsgen.evidence.new_station import (
     BRIEF,
     ERGODIC,
@@ -29,21 +32,7 @@ from tsgen.features import FEATURES
 from tsgen.findings import Sample, finding
 from tsgen.study import N_GIVEN
 
-N_DRAWS = 400  # of each bootstrap
 SCORE, LESS, LARGEST = "energy score", "energy score less its", "energy distance, largest of four differences"
-
-
-def scores(x, y):
-    """Energy scores (n,) of each row of Sample y by the rows of Sample x at its station, E|x − y| − ½ E|x − x'|, over
-    pairs of different events: records of one scenario are nearer to each other than a new one's. NaN without."""
-    found = np.full(len(y.values), np.nan)
-    for station in sorted(set(x.station) & set(y.station)):
-        own, there = x.take(x.station == station), y.station == station
-        apart, to = own.event[:, None] != own.event, own.event[:, None] != y.event[there]
-        if apart.any() and to.any(axis=0).all():
-            spread = cdist(own.values, own.values)[apart].mean()
-            found[there] = (cdist(own.values, y.values[there]) * to).sum(axis=0) / to.sum(axis=0) - spread / 2
-    return found
 
 
 class Judged:
@@ -51,12 +40,12 @@ class Judged:
     stations."""
 
     def __init__(self, y, seed):
-        self.n, self.index = len(y.values), pd.MultiIndex.from_arrays([y.station, y.event])
+        self.n, self.index = len(y), pd.MultiIndex.from_arrays([y.station, y.event])
         self.keys = self.index.unique().sort_values()
         station, event = (self.keys.get_level_values(i).to_numpy(object) for i in (0, 1))
         self.sample = Sample(np.zeros(len(self.keys)), event, station)
-        (weights,) = findings.event_weights(self.sample, n_draws=N_DRAWS, seed=seed)
-        self.weights, self.stations, spread = weights.astype(float), sorted(set(station)), []
+        (self.weights,) = findings.event_weights(self.sample, seed=seed)
+        self.stations, spread = sorted(set(station)), []
         for name in self.stations:
             own, rows = station == name, y.station == name
             of = (y.event[rows] == event[own][:, None]).astype(float)
@@ -69,8 +58,7 @@ class Judged:
     def by_station(self, values):
         """(stations, 1 + draws) mean by scenario, then over scenarios, of values (n,) of the rows of y."""
         each = pd.Series(values, self.index).groupby(level=[0, 1]).mean().reindex(self.keys).to_numpy()
-        each = Sample(each, self.sample.event, self.sample.station)
-        return distances.by_station(each, self.weights, distances.weighted_mean)
+        return distances.by_station(replace(self.sample, values=each), self.weights, distances.weighted_mean)
 
     def told(self, each):
         """Estimate of each [(stations, 1 + draws) a choice of records]; see ``drawn``."""
@@ -80,10 +68,7 @@ class Judged:
 def drawn(each):
     """(1 + draws,) mean over stations and choices of each [(stations, 1 + draws) a choice]; choices are drawn again,
     too. A station that a draw leaves out is not in its mean."""
-    each = np.array(each)  # (choices, stations, 1 + draws)
-    there = np.isfinite(each)
-    n, total = there.sum(axis=1), np.where(there, each, 0.0).sum(axis=1)
-    values = np.divide(total, n, np.full(n.shape, np.nan), where=n > 0)
+    values = np.array([findings.mean_of_known(part) for part in each])  # (choices, 1 + draws)
     again = np.random.default_rng(0).integers(len(values), size=(len(values), values.shape[1]))
     again[:, 0] = np.arange(len(values))
     return np.take_along_axis(values, again, axis=0).mean(axis=0)
@@ -105,7 +90,7 @@ def told(studies, names=WHOLE, choices=(0,), pool=None):
         truths = [_truth(study, against) for study in studies]
         rows += _distances(first, cases, truths, against, paired=place == 0)
         rows += _given(first, cases, truths, against) if place == 0 else []
-    return [row | {"protocol": "few"} for row in rows if "value" in row]
+    return [row | {"protocol": "few"} for row in rows]
 
 
 def brief(study):
@@ -131,12 +116,12 @@ def _distances(study, cases, truths, against, paired):
     recordings = pd.concat([frame(study, which) for which in ("training", "held_out")])
     for measure, whitening in distances.whitenings(study).items():
         ys = [whitening.sample(truth) for truth in truths]
-        y = Sample(*(np.concatenate([getattr(each, part) for each in ys]) for part in ("values", "event", "station")))
+        y = Sample.concatenate(ys)
         judged, scale, values = Judged(y, study.seed), 1.0, {}
         if measure == "site":
             scale = distances.scale(*[whitening.sample(recordings)] * 2, study.stations)
         for (of, subject), choices in cases.items():
-            each = [np.concatenate([*map(scores, map(whitening.sample, xs), ys)]) for xs in choices]
+            each = [np.concatenate([*map(energy_scores, map(whitening.sample, xs), ys)]) for xs in choices]
             values[of, subject] = each = [2 * judged.by_station(part) - judged.spread for part in each]
             named = {"set": of, "n": sum(map(len, choices[0])), "n_against": judged.n}
             rows.append(finding(subject, against, measure, distances.DISTANCE, judged.told(each), **named))
@@ -214,6 +199,6 @@ def _memory(seen, cases):
         sides = [pd.concat([x for xs in choices for x in xs]) for choices in (cases[of, OURS], theirs)]
         for measure in MEMORY:
             samples = [Sample.of(side[measure], side) for side in sides]
-            less = findings.difference("median", *samples, n_draws=N_DRAWS)
+            less = findings.difference("median", *samples)
             rows.append(finding(OURS, "held_out", measure, "median", less, *map(len, sides), set=of))
     return rows

@@ -17,7 +17,6 @@ from tsgen.needs import scenario_known
 GENERATOR = "cgm"
 JUDGED = (*AMPLITUDE, *ENERGY, *SPECTRAL, *(name for name in FOURIER if not name.startswith("fourier_z")))
 SLOPES = ("pga", *(SPECTRAL[i] for i in (3, 8, 11, 14, 19)))  # PSA at 0.09, 0.28, 0.53, 1.0 and 3.0 s
-N_DRAWS = 400
 N_UNSEEN = 20  # stations that no model has seen
 REFERENCE_MAGNITUDE, REFERENCE_DISTANCE_IN_KM = 5.5, 30.0  # of the two sweeps: the middle of the training records
 ASKED = (6.0, 20.0)  # magnitude and distance (km) of the waves shown: within what the default's training reached
@@ -82,11 +81,11 @@ def generated(study, rows, n=1):
     return generate.sample(study.model(GENERATOR), scenarios=rows[SCENARIO], n=n, seed=study.seed)
 
 
-def truth(study, rows, seed_offset=2):
+def truth(study, rows):
     """Fresh truth at scenario rows (simulated default alone), drawn apart from ``Study.fresh``."""
     depth = np.minimum(rows["depth_in_km"].to_numpy(float), 0.99 * rows["distance_in_km"].to_numpy(float))
     of = (rows["station"], rows["magnitude"], rows["distance_in_km"], depth)
-    return simulate.fresh(_with_unseen(study), *of, 1000 + 2 * study.seed + seed_offset, study.seed)
+    return simulate.fresh(_with_unseen(study), *of, 1002 + 2 * study.seed, study.seed)
 
 
 def frame(study, which, of="generated"):
@@ -193,22 +192,13 @@ def scenario(study):
     return study.keep_findings("scenario", build, inputs)
 
 
-def _compared(study, ours, theirs, of=JUDGED):
-    """(``findings.compare`` of columns, given magnitude, distance and station; the reference's residuals)."""
-    names = [name for name in of if np.isfinite(theirs[name]).any() and np.isfinite(ours[name]).any()]
-    left = residuals.given_scenario(names, theirs, ours, theirs)
-    return findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed), left[1]
-
-
 def _medians(study, subject, against, ours, theirs, protocol="scenario"):
-    compared, left = _compared(study, ours, theirs)
-    rows = findings.tell(subject, against, compared, keys_of, protocol=protocol)
-    pooled = SPECTRAL, "psa", left, theirs, study.seed
-    return rows + findings.pooled(subject, against, compared, *pooled, protocol=protocol)
+    how = {"pooled": {"psa": SPECTRAL}, "protocol": protocol}
+    return residuals.differences(subject, against, JUDGED, ours, theirs, keys_of, study.seed, **how)
 
 
 def _trends(study, subject, against, ours, theirs):
-    found = residuals.trends(SLOPES, ours, theirs, N_DRAWS, study.seed)
+    found = residuals.trends(SLOPES, ours, theirs, study.seed)
     return findings.tell(subject, against, found, keys_of, protocol="scenario")
 
 
@@ -217,8 +207,8 @@ def _by_station(study, subject, against, ours, theirs):
     for station in study.stations:
         sides = [side[side["station"] == station] for side in (ours, theirs)]
         if min(map(len, sides)) >= 3:
-            compared = _compared(study, *sides, SLOPES)[0]
-            rows += findings.tell(subject, against, compared, keys_of, protocol="scenario", station=station)
+            of = {"protocol": "scenario", "station": station}
+            rows += residuals.differences(subject, against, SLOPES, *sides, keys_of, study.seed, **of)
     return rows
 
 
@@ -233,7 +223,7 @@ def _beyond(study):
             inside = "inside" if limits[sweep][0] <= at <= limits[sweep][1] else "beyond"
             for name in ("pga", SPECTRAL[14]):
                 sides = (Sample.of(side[name], side) for side in (a, b))
-                estimate = findings.difference("median", *sides, n_draws=N_DRAWS)
+                estimate = findings.difference("median", *sides)
                 of = keys_of(name) | {"protocol": f"{inside} training", "set": f"{sweep} {at:g}"}
                 rows.append(finding(GENERATOR, "fresh", statistic="median", estimate=estimate, n=n, n_against=n, **of))
             first += n

@@ -11,7 +11,6 @@ from tsgen import findings, generate, hvsr, metrics
 from tsgen.findings import finding, interval
 from tsgen.study import MODELS
 
-N_DRAWS = 400  # of each bootstrap over events: the 5 % point of 400 is good to a fortieth of the interval's width
 PROTOCOLS = {"in_sample": "training", "held_out": "held_out"}  # protocol -> the recordings to compare with
 SCATTERS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of ln f0, in units of the true one: ``improper``
 GAPS = (("timesnet", "control_average"), ("timesnet", "control_bootstrap"), ("timesnet", "cvae"))
@@ -56,7 +55,7 @@ def _scores(study, name):
 def _drawn_scores(study, real, fake, weights=None):
     """S × S scores (1 + draws,) of two Samples of f0 under a bootstrap over events."""
     if weights is None:
-        weights = findings.event_weights(real, fake, n_draws=N_DRAWS, seed=study.seed)
+        weights = findings.event_weights(real, fake, seed=study.seed)
     return metrics.drawn_scores(real, fake, weights, study.stations, study.settings.f0)
 
 
@@ -66,7 +65,7 @@ def _own_station(study, name):
     real, fake = study.f0_sample("held_out"), study.f0_sample(name)
     if not len(real.values):
         return []
-    weights = findings.event_weights(real, fake, n_draws=N_DRAWS, seed=study.seed)
+    weights = findings.event_weights(real, fake, seed=study.seed)
     cells = metrics.drawn_matrices(real, fake, weights, study.stations, study.settings.f0)  # (draws, S, S)
     own = np.diagonal(cells, axis1=1, axis2=2)
     others = (cells.sum(axis=1) - own) / max(1, len(study.stations) - 1)
@@ -87,7 +86,7 @@ def _own_station(study, name):
         rows.append(finding(name, "", "f0", "level", float(np.median(sides[0].values)), station=station, n=of["n"]))
         ratios.append({"column": station, "statistic": "median", "estimate": interval(drawn), "drawn": drawn})
         rng, truth = np.random.default_rng(study.seed), np.log(recorded.values[recorded.station == station])
-        same_law = (np.median(rng.choice(truth, (N_DRAWS, of[n])), axis=1) for n in ("n", "n_against"))
+        same_law = (np.median(rng.choice(truth, (findings.N_DRAWS, of[n])), axis=1) for n in ("n", "n_against"))
         nulls.append(np.subtract(*same_law))  # medians of two sets of the sizes compared, of one law
     if len(study.stations) > 1:
         least = interval((own - others).min(axis=1), centred=True)
@@ -125,8 +124,8 @@ def recordings(study):
 def _recordings_drawn(study, held_out, training):
     """Scores (draws,) of n_generated training recordings a station drawn with replacement, against the held-out ones;
     and the same with the events of both drawn again first."""
-    rng, n = np.random.default_rng(study.seed), N_DRAWS
-    weights = findings.event_weights(held_out, training, n_draws=n, seed=study.seed)
+    rng, n = np.random.default_rng(study.seed), findings.N_DRAWS
+    weights = findings.event_weights(held_out, training, seed=study.seed)
     plain, again = np.zeros((2, n, len(training.values)), int)
     for station in study.stations:
         own = np.flatnonzero(training.station == station)
@@ -147,7 +146,7 @@ def gaps(study):
         real, rows = study.f0_sample("held_out"), []
         for first, second in GAPS:
             sides = [study.f0_sample(name) for name in (first, second)]
-            weights = findings.event_weights(real, *sides, n_draws=N_DRAWS, seed=study.seed)
+            weights = findings.event_weights(real, *sides, seed=study.seed)
             drawn = [_drawn_scores(study, real, s, (weights[0], w)) for s, w in zip(sides, weights[1:], strict=True)]
             estimate = interval(drawn[0] - drawn[1], centred=True)
             of = {"protocol": "held_out", "n": len(sides[0].values), "n_against": len(sides[1].values)}

@@ -24,7 +24,6 @@ CAPACITIES = tuple(f"capacity_{name}" for name in LIMITS)
 LEVELS = np.geomspace(0.5, 24.0, 12)  # times the acceleration at which the frame yields
 N_A_STATION = 60  # records at most of what is made for a station alone, and of fresh truth beside it: frames take time
 BOUND = findings.SPREAD_BOUND  # ln 1.15: what good practice lets pass, for medians and for spreads
-N_DRAWS = 400  # of each bootstrap over events
 KINDS = {"elastic spectra": ELASTIC, "frame's capacity": CAPACITIES} | {
     f"inelastic ratio, R = {factor}": RATIOS[8 * i : 8 * (i + 1)] for i, factor in enumerate(STRENGTH_FACTORS)
 }
@@ -104,20 +103,12 @@ def structures(study, name):
     and the farthest of each of POOLED, which may lie 15 % off."""
 
     def build():
-        ours, rows, of = measured(study, suite_of(name)), [], {"protocol": protocol(name)}
+        ours, rows, bounds = measured(study, suite_of(name)), [], dict.fromkeys(findings.BOUNDS, BOUND)
+        how = {"fewest": 3, "pooled": POOLED, "bounds": bounds, "protocol": protocol(name)}
         for against, reference in references(study, name).items():
             theirs = measured(study, reference)
             theirs = theirs.dropna(subset=NEEDED) if name in CONDITIONED else theirs
-            names = [each for each in EVERY if min(np.isfinite(side[each]).sum() for side in (ours, theirs)) > 2]
-            left = [ours[names], theirs[names]]
-            if name in CONDITIONED:
-                left = residuals.given_scenario(names, theirs, ours, theirs)
-            compared = findings.compare(*left, ours, theirs, n_draws=N_DRAWS, seed=study.seed)
-            rows += findings.tell(name, against, compared, keys_of, **of)
-            truth, bounds = (left[1], theirs, study.seed), dict.fromkeys(findings.BOUNDS, BOUND)
-            for measure, columns in POOLED.items():
-                columns = [each for each in columns if each in names]
-                rows += findings.pooled(name, against, compared, columns, measure, *truth, bounds, **of)
+            rows += residuals.differences(name, against, EVERY, ours, theirs, keys_of, study.seed, **how)
         return rows
 
     inputs = [study.stage_of(which) for which in (suite_of(name), *references(study, name).values())]
