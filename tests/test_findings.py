@@ -348,11 +348,13 @@ def test_pooled_findings_come_in_pairs_and_leave_out_what_the_truth_does_not_sho
     rng = np.random.default_rng(0)
     (ours, table), (truth, other) = spectra(100, "g", rng), spectra(300, "t", rng)
     compared = findings.compare(ours, truth, table, other)
-    found = findings.pooled("g", "fresh", compared, PERIODS, "psa", truth, other, 0, protocol="scenario")
+    found = findings.pooled(
+        "g", "fresh", compared, PERIODS, "psa", truth, other, 0, findings.BOUNDS, protocol="scenario"
+    )
     ends = ("farthest", "farthest, beyond truth's")
     assert [row["statistic"] for row in found] == [f"{s}, {end}" for s in ("median", "spread") for end in ends]
     assert {row["protocol"] for row in found} == {"scenario"}
-    assert findings.pooled("g", "fresh", compared, PERIODS, "psa", truth * np.nan, other, 0) == []
+    assert findings.pooled("g", "fresh", compared, PERIODS, "psa", truth * np.nan, other, 0, findings.BOUNDS) == []
 
 
 def test_too_few_events_have_no_interval():

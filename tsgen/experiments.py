@@ -37,8 +37,7 @@ N_FEW, N_CHOICES = 3, 2  # networks of ``few``, and choices of the few records i
 POOLED = (1001, 1002, 1003, 1004)  # networks that nothing else uses: what the ideal of ``few`` knows
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("evolve", "control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
-RECORDED_FIGURES = ("station_hvsr", "distances", "scores", "k_sweep", "own_station", "intensity_bias", "response_bias")
-RECORDED_FIGURES += ("stacks",)
+RECORDED_FIGURES = "station_hvsr distances scores k_sweep own_station intensity_bias response_bias stacks".split()
 SHORT = ("score", "similarity", "f0", "pga", "pgv", "d5_75", "d5_95", "arias", "r2", "active_records")  # if repeated
 BRIEF = ("pga", "d5_95", "psa", "structural response")  # what experiments keep of scenarios
 
@@ -172,14 +171,14 @@ def cgm_leaks(variants):
     for number, (trial, split) in enumerate({"as chosen": "events", "fault: split by record": "records"}.items()):
         study = variants.study(number, seed=1, split=split)
         inside, outside = (_loss(study.model("cgm"), some) for some in (study.training, study.held_out))
-        told = ("training", "mean", inside), ("held_out", "mean", outside)
-        told += (("held_out", "mean less training", outside - inside),)
-        yield {"set": trial}, findings.table(finding("cgm", side, "loss", *rest) for side, *rest in told)
+        rows = [finding("cgm", "training", "loss", "mean", inside), finding("cgm", "held_out", "loss", "mean", outside)]
+        rows.append(finding("cgm", "held_out", "loss", "mean less training", outside - inside))
+        yield {"set": trial}, findings.table(rows)
 
 
 @torch.no_grad()
 def _loss(model, some):
-    """Mean bound a value over records, with the same draws of the latents for every model of one size."""
+    """Mean loss per value over records, with the same draws of the latents for every model of one size."""
     model.eval()
     arrays = model.training_arrays(some)
     with torch.random.fork_rng():
@@ -285,9 +284,9 @@ def few(variants):
         yield {"network": seed}, findings.table(few_records.told([study], choices=range(N_CHOICES), pool=known))
 
 
-_ALL = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
-_ALL += (roughness, regressed, few, cgm_leaks, paper.paper)
-EXPERIMENTS = {experiment.__name__: experiment for experiment in _ALL}
+EXPERIMENTS = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
+EXPERIMENTS += (roughness, regressed, few, cgm_leaks, paper.paper)
+EXPERIMENTS = {experiment.__name__: experiment for experiment in EXPERIMENTS}
 
 
 def run(name, profile="quick", records=None, stations=None, folder=None, total=np.inf):
@@ -348,18 +347,15 @@ def spread(rows, key="training"):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tsgen.experiments", description=__doc__.split("\n")[0])
-    parser.add_argument("name", nargs="?")
-    parser.add_argument("--list", action="store_true", help="list the experiments")
-    parser.add_argument("--profile", help="quick unless told otherwise; of `paper`: paper")
-    parser.add_argument(
-        "--minutes", type=float, default=np.inf, help="end by then; the same command goes on from there"
-    )
-    parser.add_argument(
-        "--total", type=float, default=np.inf, help="of `paper`: minutes for its training over all calls"
-    )
-    parser.add_argument("--background", type=int, metavar="N", help="background records at most")
-    parser.add_argument("--records", help="folder of recordings; without it the simulated default")
-    parser.add_argument("--stations", help="target stations, comma-separated")
+    add = parser.add_argument
+    add("name", nargs="?")
+    add("--list", action="store_true", help="list the experiments")
+    add("--profile", help="quick unless told otherwise; of `paper`: paper")
+    add("--minutes", type=float, default=np.inf, help="end by then; the same command goes on from there")
+    add("--total", type=float, default=np.inf, help="of `paper`: minutes for its training over all calls")
+    add("--background", type=int, metavar="N", help="background records at most")
+    add("--records", help="folder of recordings; without it the simulated default")
+    add("--stations", help="target stations, comma-separated")
     given = parser.parse_args(arguments)
     try:
         if given.list or not given.name:

@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import signal
 
 from tsgen.coherence import coherence
-from tsgen.hvsr import in_band
+from tsgen.hvsr import hvsr, in_band
 from tsgen.intensity import without_vertical
-from tsgen.measures import SPECTRAL
+from tsgen.measures import SPECTRAL, measures
 from tsgen.oscillator import true_waveforms
 
 SITE_FREQUENCIES_IN_HZ = np.geomspace(1.0, 20.0, 40)
@@ -28,6 +28,13 @@ FEATURES = {"site": SITE, "spectra": SPECTRAL, "duration": ("d5_75", "d5_95", "a
 EARLIEST_IN_S = 0.1  # after P: a time at or before it would have no logarithm
 LEAST_SHARE = 1e-5  # of energy before S, for its logarithm
 BATCH = 64  # records at once
+
+
+def everything(records, settings):
+    """DataFrame, a row a record: measures.COLUMNS, FEATURES and f0 (ln Hz). settings: a config.Profile."""
+    found, before = hvsr(records, settings.hvsr), settings.window.before_p_in_s
+    f0 = pd.Series(np.log(found.f0_in_hz), name="f0")
+    return pd.concat([measures(records, before), wave(records, before), site(found), f0], axis=1)
 
 
 def site(found):

@@ -329,7 +329,7 @@ def tell(subject, against, compared, keys, **more):
     return [finding(subject, against, **each) for each in of]
 
 
-def pooled(subject, against, compared, columns, measure, truth, truth_table, seed, bounds=BOUNDS, **keys):
+def pooled(subject, against, compared, columns, measure, truth, truth_table, seed, bounds, **keys):
     """Findings on the farthest of several columns, median and spread, and what it lies beyond truth against truth."""
     rows, known = [], [name for name in columns if name in truth and truth[name].notna().any()]
     for statistic, bound in bounds.items() if known else ():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsgen import config, dataset, features, findings, formats, generate, hvsr, measures, residuals, store, timesnet
+from tsgen import config, dataset, features, findings, formats, generate, measures, residuals, store, timesnet
 from tsgen.distance import Whitening
 from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
@@ -94,17 +94,15 @@ def listed(names, most=6):
 
 def enough(generated, recorded, names):
     """(generated, recordings, notes) of those stations with FEWEST records on either side. CannotJudge without one."""
-    events = recorded.table.groupby("station")["event"].nunique()
-    made, stations, notes = generated.table["station"].value_counts(), [], []
+    events, made = recorded.table.groupby("station")["event"].nunique(), generated.table["station"].value_counts()
+    few = {}
     for name in names:
-        n, n_events = made.get(name, 0), events.get(name, 0)
-        if min(n, n_events) >= FEWEST:
-            stations.append(name)
-            continue
-        told = f"{name} has {n} generated records and recordings of {n_events} earthquakes"
-        notes.append(f"{told}: fewer than {FEWEST} tell no law, and it is left out.")
-    if not stations:
-        raise CannotJudge(f"too few records: {notes[0].removesuffix(', and it is left out.')}; give more of either")
+        if min(counts := (made.get(name, 0), events.get(name, 0))) < FEWEST:
+            told = "has {} generated records and recordings of {} earthquakes".format(*counts)
+            few[name] = f"{name} {told}: fewer than {FEWEST} tell no law"
+    if not (stations := [name for name in names if name not in few]):
+        raise CannotJudge(f"too few records: {few[names[0]]}; give more of either")
+    notes = [f"{told}, and it is left out." for told in few.values()]
     return generated.select(station=stations), recorded.select(station=stations), notes
 
 
@@ -117,18 +115,10 @@ def singly(generated):
     return generated.with_columns(event=[f"{GENERATED} {i}" for i in range(len(table))], **scenario)
 
 
-def features_of(some, profile):
-    """DataFrame, a row a record: station, event, magnitude, distance_in_km, measures.COLUMNS, features, f0 (ln Hz)."""
-    found, before = hvsr.hvsr(some, profile.hvsr), profile.window.before_p_in_s
-    known = some.table.reindex(columns=["station", "event", *measures.NEEDED]).reset_index(drop=True)
-    values = [measures.measures(some, before), features.wave(some, before), features.site(found)]
-    return pd.concat([known, *values, pd.Series(np.log(found.f0_in_hz), name="f0")], axis=1)
-
-
 def compared(name, x, y, given):
-    """Findings on frames of ``features_of``, ``name`` against recordings: energy distance by measure, over the stations
-    and by station, with what one law gives; medians and spreads of LED. The unit and the scaling by magnitude and
-    distance (``given``) come from both sides, blind to which is which: from the recordings alone, a few dozen, they
+    """Findings on frames of ``features.everything``, ``name`` against recordings: energy distance by measure, over the
+    stations and by station, with what one law gives; medians and spreads of LED. The unit and the scaling by magnitude
+    and distance (``given``) come from both sides, blind to which is which: from the recordings alone, a few dozen, they
     would fit these best, and a true law would be told apart in up to half of all cases."""
     stations, rows, protocol = sorted(y["station"].unique()), [], "scenario" if given else "station"
     if given:
@@ -182,7 +172,11 @@ def judge(generated, recorded, profile, wanted=()):
         )
     generated, recorded, few = enough(generated, recorded, stations)
     notes += told + few
-    x, y = (features_of(side, profile) for side in (generated, recorded))
+    known = ["station", "event", *measures.NEEDED]
+    x, y = (
+        side.table.reindex(columns=known).reset_index(drop=True).join(features.everything(side, profile))
+        for side in (generated, recorded)
+    )
     rows = compared(GENERATED, x, y, given)
     copied = copying.largest_correlation(generated, recorded)["largest_correlation"] > COPY
     share = f"share above {COPY:g}", float(copied.mean()), len(x)

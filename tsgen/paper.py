@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import torch
 
 from tsgen import config, findings, timesnet
@@ -26,9 +26,8 @@ def paper(variants):
     time for training (--total) holds; 250 records a station, judged. Beside it controls on the same records."""
     study, total = variants.study("measured"), variants.total
     yield {}, study.keep_findings("equality", equality), study.keep_findings("rates", lambda: rates(variants.settings))
-    epochs = study.keep("epochs", lambda folder: _plan(study, total, folder), _planned, settings=total)
-    fields = dict(zip(("epochs_phase_0", "epochs_phase_1"), epochs.tolist(), strict=True))
-    study = variants.changed("trained", "training", fields)
+    epochs = study.keep_table("epochs", lambda: pd.DataFrame([_plan(study, total)]), settings=total)
+    study = variants.changed("trained", "training", epochs.to_dict("records")[0])
     yield {}, findings.table(trained(study))
     for name in JUDGED:
         yield {}, *scored(study, name)
@@ -77,8 +76,8 @@ def rates(settings):
     return rows
 
 
-def _plan(study, minutes, folder):
-    """Leave the two numbers of epochs: the recipe's, or in its proportion as many as ``minutes`` hold."""
+def _plan(study, minutes):
+    """{field of the training: number of epochs}: the recipe's, or in its proportion as many as ``minutes`` hold."""
     s, steps = study.settings.training, findings.select(study.findings, measure="training step", subject="timesnet")
     rate = findings.select(steps, statistic="records a second")["value"].max()
     n, n_targets = round((1 - s.validation_share) * len(study.background)), len(study.training)
@@ -86,11 +85,7 @@ def _plan(study, minutes, folder):
     share = min(1.0, SHORTENED * minutes / needed)
     epochs = [max(1, round(share * epochs)) for epochs in (s.epochs_phase_0, s.epochs_phase_1)]
     print(f"{epochs[0]} and {epochs[1]} of {s.epochs_phase_0} and {s.epochs_phase_1} epochs: {needed:.3g} min for all")
-    np.savetxt(folder / "epochs.txt", epochs, "%d")
-
-
-def _planned(folder):
-    return np.loadtxt(folder / "epochs.txt", int)
+    return dict(zip(("epochs_phase_0", "epochs_phase_1"), epochs, strict=True))
 
 
 def trained(study):

@@ -63,29 +63,15 @@ def known_scenarios(*frames):
     return all(len(each) and each.mean() > 0.5 for each in known)
 
 
-def differences(
-    subject,
-    against,
-    names,
-    ours,
-    theirs,
-    keys,
-    seed,
-    scaling_from=None,
-    fewest=1,
-    pooled=(),
-    bounds=findings.BOUNDS,
-    **more,
-):
+def differences(subject, against, names, ours, theirs, keys, seed, scaling_from=None, fewest=1, pooled=None, **more):
     """Findings: median and spread of columns ``names`` of frame ``ours`` less ``theirs``, ``given_scenario`` (scaling:
     of theirs unless another frame is given), those with fewer than ``fewest`` values on a side left out; pooled:
-    {measure: columns}, of which the farthest is told, too (``findings.pooled``); keys and more: of ``findings.tell``.
-    """
+    {measure: (columns, bounds)} whose farthest is told, too (``findings.pooled``); keys, more: of ``findings.tell``."""
     names = [name for name in names if min(np.isfinite(side[name]).sum() for side in (ours, theirs)) >= fewest]
     left = given_scenario(names, theirs if scaling_from is None else scaling_from, ours, theirs)
     compared = findings.compare(*left, ours, theirs, seed)
     rows = findings.tell(subject, against, compared, keys, **more)
-    for measure, columns in dict(pooled).items():
+    for measure, (columns, bounds) in (pooled or {}).items():
         rows += findings.pooled(subject, against, compared, columns, measure, left[1], theirs, seed, bounds, **more)
     return rows
 

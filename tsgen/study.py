@@ -41,14 +41,15 @@ class Mix(NamedTuple):
 
 MODELS = {"timesnet": timesnet.TimesNetGen, "cvae": SpectrogramCVAE, "cgm": CGMGM}
 PAPER_MODELS = ("timesnet", "cvae")  # what the paper compares, and notebooks 01 to 07 judge
-VARIANTS = {
+MIXES = {
+    "timesnet": Mix("timesnet"),
+    "control_average": Mix("control_average"),
     "timesnet_energy": Mix("timesnet", "energy"),
     "timesnet_dirichlet": Mix("timesnet", "dirichlet"),
     "timesnet_next_station": Mix("timesnet", told=lambda stations: stations[-1:] + stations[:-1]),
     "timesnet_no_station": Mix("timesnet", told=lambda stations: ()),
     "control_average_dirichlet": Mix("control_average", "dirichlet"),
 }
-MIXED = {name: Mix(name) for name in ("timesnet", "control_average")}
 LAWS = {"control_regression": SpectrogramRegression, "control_stochastic": StochasticMethod}
 FITTED = {"evolve": Evolve} | LAWS  # not trained
 CONTROLS = ("control_bootstrap", "control_average", "control_phase", "control_renoised", *LAWS, "control_other")
@@ -85,13 +86,14 @@ def _sampled(name):
     return recipe
 
 
-RECIPES = {  # generator: (study, number a station) -> Records
+RECIPES = {name: _mixed(name, of) for name, of in MIXES.items()}  # generator: (study, number a station) -> Records
+RECIPES |= {name: _sampled(name) for name in ("cvae", "cgm", *FITTED)}
+RECIPES |= {
     "control_bootstrap": lambda study, n: generate.bootstrap(study.training, n, study.seed),
     "control_phase": lambda study, n: generate.random_phase(study.training, n, study.seed),
     "control_renoised": lambda study, n: carrier.renoised(study.training, n, study.seed),
     "control_other": lambda study, n: generate.other_station(study.generated("timesnet", n)),
-} | {name: _sampled(name) for name in ("cvae", "cgm", *FITTED)}
-RECIPES |= {name: _mixed(name, of) for name, of in (MIXED | VARIANTS).items()}
+}
 
 
 class Study(Dataset):
@@ -119,10 +121,8 @@ class Study(Dataset):
         return tuple(name for name in JUDGED if name not in MODELS or name in self.models)
 
     def keep(self, name, build, load, inputs=(), settings=()):
-        """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it.
-
-        It rests on inputs (Stages), profile and split by value, further settings, and the code that ``build`` names.
-        """
+        """What ``build(folder)`` left in stage ``name``, as ``load(folder)`` gives it. It rests on inputs (Stages),
+        profile and split by value, further settings, and the code that ``build`` names."""
         if name not in self._stages:
             self._stages[name] = self._stage(name, build, load, (self.settings, self._divided, settings), inputs)
         return self._stages[name].value
@@ -224,7 +224,7 @@ class Study(Dataset):
     def _generated_stage(self, name, n):
         if name not in RECIPES:
             raise ValueError(f"unknown generator {name!r}; known: {', '.join(RECIPES)}")
-        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else VARIANTS.get(name, Mix(name)).model
+        recipe, source = RECIPES[name], "timesnet" if name == "control_other" else MIXES.get(name, Mix(name)).model
         inputs = self._sources(name) + ([self.stage("model", source)] if source in MODELS else [])
         stage = f"generated-{name}" + (f"-{n}" if n != self.settings.n_generated else "")
         settings = (n, self.settings.mixed_records, self._divided, self._law(name))
@@ -243,9 +243,7 @@ class Study(Dataset):
 
     def fresh(self, scenarios):
         """Fresh truth by the law of the simulated network (simulated default alone), settings.n_fresh // 2 a station.
-
-        scenarios: whose magnitudes and distances, "single" of training recordings, "mixed" of mixes of k of them.
-        """
+        scenarios: whose magnitudes and distances, "single" of training recordings, "mixed" of mixes of k of them."""
         return self.stage("fresh", scenarios).value
 
     def _fresh_stage(self, scenarios):
@@ -379,9 +377,7 @@ class Study(Dataset):
 
 def with_scenarios(table, recordings):
     """The table with magnitude and distance; where a generator states none, those of the recording it took size from.
-
-    NaN where neither is known, or where a record was made from several. recordings: the training recordings' table.
-    """
+    NaN where neither is known, or where a record was made from several. recordings: the training recordings' table."""
     known = recordings.drop_duplicates(["station", "event"]).set_index(["station", "event"])
     source = pd.MultiIndex.from_arrays([table["station"], table.get("made_from", pd.Series("", table.index))])
     looked_up = known.reindex(columns=measures.NEEDED).reindex(source).set_index(table.index).astype(float)

@@ -17,12 +17,9 @@ LARGEST_MAGNITUDE, LARGEST_DISTANCE_IN_KM = 6.4, 110.0  # the window in which ne
 PERIODS_IN_S = (0.05, 0.15, 0.3, 0.75, 2.0)
 SHORTEST = "PSA 0.05 s"  # what the residuals of other periods are correlated with
 TERMS, COUNTS = ("tau", "phi_s2s", "phi"), ("given_station", "records", "events", "stations")
-# TERMS of 1,402 crustal records of New Zealand's strong-motion database in the same window, by the same f; and, of the
-# whole set, the correlation of residuals within with those at 0.05 s
+# TERMS of 1,402 crustal records of New Zealand's strong-motion database in the same window, by the same f
 NEW_ZEALAND = {"PGA": (0.51, 0.41, 0.45), "PSA 0.3 s": (0.46, 0.48, 0.48), "PSA 0.75 s": (0.35, 0.55, 0.43)}
 NEW_ZEALAND |= {"D5-95": (0.21, 0.26, 0.32)}
-CORRELATION = {"PSA 0.15 s": 0.85, "PSA 0.3 s": 0.75, "PSA 0.75 s": 0.60, "PSA 2 s": 0.50}
-VS30_AND_F0 = (0.61, 0.55)  # of its 53 best-known sites: correlation of ln Vs30 and ln f0, scatter of ln f0 given Vs30
 
 
 class Components(NamedTuple):

@@ -38,7 +38,7 @@ def bias(study, name):
         own = pd.concat([study.measures(which) for which in ("training", "held_out")], ignore_index=True)
         scaling_from = frames.get("fresh", own)
         for of, reference in frames.items():
-            how = {"scaling_from": scaling_from, "fewest": 0, "pooled": {"psa": SPECTRAL}}
+            how = {"scaling_from": scaling_from, "fewest": 0, "pooled": {"psa": (SPECTRAL, findings.BOUNDS)}}
             rows += residuals.differences(name, of, COLUMNS, frame, reference, keys_of, study.seed, **how)
         of = reference_of(study)
         sides = [frame, frames[of]]
@@ -63,10 +63,10 @@ def reference_of(study):
     return "fresh" if study.kind == "simulated" else "held_out"
 
 
-def bias_table(study, names, measures=(*LED, *SANITY), statistics=("median", "spread")):
+def bias_table(study, names, measures=(*LED, *SANITY)):
     """DataFrame of text, measures by generator: bias and spread with the sign of the verdict (fresh truth alone)."""
     rows = pd.concat([bias(study, name) for name in names])
-    rows = findings.select(rows, against=reference_of(study), measure=tuple(measures), statistic=tuple(statistics))
+    rows = findings.select(rows, against=reference_of(study), measure=tuple(measures), statistic=tuple(findings.BOUNDS))
     bounds = {"bias": findings.MEDIAN_BOUND} | findings.BOUNDS if study.kind == "simulated" else None
     rows = rows.assign(measure=rows["measure"].map(WORDS), statistic=rows["statistic"].replace({"median": "bias"}))
     return findings.pivot(rows, ["measure", "statistic"], "subject", bounds=bounds)

@@ -11,23 +11,9 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 
 from tsgen import distance, findings, metrics
-from tsgen.evidence import distances
+from tsgen.evidence import distances, new_station
 from tsgen.evidence.distances import energy_scores
-from tsgen.evidence.new_station import (
-    BRIEF,
-    ERGODIC,
-    IDEAL,
-    MEASURED,
-    MEMORY,
-    MODEL,
-    OURS,
-    UNSEEN,
-    WHOLE,
-    everyone,
-    frame,
-    scenarios,
-    spectral,
-)
+from tsgen.evidence.new_station import ERGODIC, IDEAL, MEASURED, MEMORY, MODEL, OURS, WHOLE, everyone
 from tsgen.features import FEATURES
 from tsgen.findings import Sample, finding
 from tsgen.study import N_GIVEN
@@ -94,12 +80,12 @@ def told(studies, names=WHOLE, choices=(0,), pool=None):
 
 
 def brief(study):
-    """Generators of BRIEF that can be had on these records."""
-    return [name for name in BRIEF if name != UNSEEN or name in study.models]
+    """Generators of new_station.BRIEF that can be had on these records."""
+    return [name for name in new_station.BRIEF if name != new_station.UNSEEN or name in study.models]
 
 
 def few(study):
-    """``told`` of a run: one choice of records, and the generators of BRIEF."""
+    """``told`` of a run: one choice of records, and the generators of new_station.BRIEF."""
     names = brief(study)
     inputs = [study.stage("measured", "given-fresh")] * (study.kind == "simulated") + distances.inputs_of(study)
     return study.keep_findings("few", lambda: told([study], names), inputs)
@@ -107,13 +93,15 @@ def few(study):
 
 def _truth(study, against):
     if against == "held_out":
-        return frame(study, "held_out")
-    return frame(study, "given-fresh").assign(event=scenarios(study, False)["event"].repeat(N_GIVEN).to_numpy())
+        return new_station.frame(study, "held_out")
+    return new_station.frame(study, "given-fresh").assign(
+        event=new_station.scenarios(study, False)["event"].repeat(N_GIVEN).to_numpy()
+    )
 
 
 def _distances(study, cases, truths, against, paired):
     rows, largest = [], {}
-    recordings = pd.concat([frame(study, which) for which in ("training", "held_out")])
+    recordings = pd.concat([new_station.frame(study, which) for which in ("training", "held_out")])
     for measure, whitening in distances.whitenings(study).items():
         ys = [whitening.sample(truth) for truth in truths]
         y = Sample.concatenate(ys)
@@ -153,7 +141,7 @@ def _pairs(values):
 
 def _given(study, cases, truths, against):
     """Findings given the scenario, where a generator takes one; the bias of who takes none is its station's."""
-    columns, rows, values = spectral(study), [], {}
+    columns, rows, values = new_station.spectral(study), [], {}
     truths = [truth.dropna(subset=columns) for truth in truths]
     whole = pd.concat(truths)
     judged = Judged(Sample.of(whole[columns], whole), study.seed)

@@ -7,10 +7,10 @@ motion. Who makes waves is measured as recordings are; the others give the featu
 import numpy as np
 import pandas as pd
 
-from tsgen import carrier, features, generate, hvsr, intensity, station_term
+from tsgen import carrier, features, generate, station_term
 from tsgen.evidence import copying, distances
 from tsgen.features import FEATURES, shown
-from tsgen.measures import PERIODS_IN_S, SCENARIO, SPECTRAL
+from tsgen.measures import SCENARIO, SPECTRAL
 from tsgen.needs import scenario_known
 from tsgen.records import Records
 from tsgen.station_term import SpectralLaw
@@ -42,13 +42,7 @@ def frame(study, which):
 
 def read(study, some):
     """DataFrame (n, COLUMNS) of Records."""
-    found, before = intensity.measures(some), study.settings.window.before_p_in_s
-    table = found[["arias_in_cm_s", "d5_75_in_s", "d5_95_in_s", "pga_rotd50_in_cm_s2"]]
-    table = table.set_axis(["arias", "d5_75", "d5_95", "pga"], axis=1)
-    spectra = np.where(hvsr.in_band(some, 1 / PERIODS_IN_S), intensity.rotd(some, PERIODS_IN_S, (50,))[0], np.nan)
-    table = np.log(table.where(table > 0)).join(pd.DataFrame(np.log(spectra), columns=list(SPECTRAL)))
-    sites = features.site(hvsr.hvsr(some, study.settings.hvsr))
-    return pd.concat([table, features.wave(some, before), sites], axis=1)[list(COLUMNS)]
+    return features.everything(some, study.settings)[list(COLUMNS)]
 
 
 def numbers(study, choice=0):

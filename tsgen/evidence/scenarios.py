@@ -193,7 +193,7 @@ def scenario(study):
 
 
 def _medians(study, subject, against, ours, theirs, protocol="scenario"):
-    how = {"pooled": {"psa": SPECTRAL}, "protocol": protocol}
+    how = {"pooled": {"psa": (SPECTRAL, findings.BOUNDS)}, "protocol": protocol}
     return residuals.differences(subject, against, JUDGED, ours, theirs, keys_of, study.seed, **how)
 
 

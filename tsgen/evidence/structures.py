@@ -104,7 +104,8 @@ def structures(study, name):
 
     def build():
         ours, rows, bounds = measured(study, suite_of(name)), [], dict.fromkeys(findings.BOUNDS, BOUND)
-        how = {"fewest": 3, "pooled": POOLED, "bounds": bounds, "protocol": protocol(name)}
+        pooled = {measure: (columns, bounds) for measure, columns in POOLED.items()}
+        how = {"fewest": 3, "pooled": pooled, "protocol": protocol(name)}
         for against, reference in references(study, name).items():
             theirs = measured(study, reference)
             theirs = theirs.dropna(subset=NEEDED) if name in CONDITIONED else theirs
