@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tsgen import config, distance, evolve, features, generate, hvsr, intensity, measures, simulate
+from tsgen import config, distance, features, generate, hvsr, intensity, measures, simulate
 from tsgen.evolve import N_TIMES, Evolve, posterior
 from tsgen.records import Records
 
@@ -102,7 +102,7 @@ def test_a_realisation_follows_from_seed_and_numbers_alone(ours):
 def test_it_lasts_as_its_law_says_and_has_the_spectrum_that_it_says(ours):
     table = rows("", np.linspace(5.0, 6.5, 60), np.geomspace(20.0, 60.0, 60), 60)  # of the prior
     asked, waves = ours._made(table, [torch.Generator().manual_seed(i) for i in range(60)])
-    found = ours._measured(waves, ours._with_s(evolve.BEFORE_P_IN_S, table)[:, 1])[1]
+    found = ours._measured(waves, ours._arrivals(table)[:, 1])[1]
     off = (found - asked)[:, :N_TIMES]
     scatter = asked[:, :N_TIMES].std(axis=0)  # what is off by chance has two thirds of it in the median
     assert np.abs(off.mean(axis=0)).max() < 0.1 and (np.median(np.abs(off), axis=0) < 0.35 * scatter).all()

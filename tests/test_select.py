@@ -8,7 +8,7 @@ import pytest
 
 from tsgen import config, select, simulate
 from tsgen.measures import PERIODS_IN_S
-from tsgen.select import CannotSelect, Target
+from tsgen.select import Target
 
 SMOKE = config.profile("smoke")
 
@@ -137,5 +137,5 @@ def test_a_target_file_serves_and_wrong_input_ends_in_one_sentence(folder, tmp_p
         capsys.readouterr().err
         == "unrecognized arguments: --mean 1; python -m tsgen.select --help lists what there is\n"
     )
-    with pytest.raises(CannotSelect, match="widen --scale"):
+    with pytest.raises(ValueError, match="widen --scale"):
         select.choose(np.full((5, 20), 9.0), law, 3, 1.1, 0)

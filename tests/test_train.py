@@ -113,7 +113,7 @@ def test_phases_epochs_and_batches_follow_the_recipe(tmp_path):
         assert [progress for _, progress, _ in steps] == pytest.approx(np.arange(len(steps)) / len(steps))
     saved = pd.read_csv(tmp_path / "history.csv")
     pd.testing.assert_frame_equal(saved, table)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "history.csv", "last.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt"]
 
 
 def test_released_form_stays_on_the_background(tmp_path):
@@ -266,18 +266,11 @@ def test_finished_run_returns_at_once_and_another_starts_anew(tmp_path, monkeypa
     assert "targets is 14 records" in capsys.readouterr().err
 
 
-def test_best_and_last_are_kept(tmp_path):
-    class Wanders(Bowl):
-        def loss(self, batch, phase, progress, settings):
-            return super().loss(batch, phase, progress, settings) + (0 if self.training else 99 * abs(progress - 0.5))
-
-    model, history = fitted(tmp_path, replace(RECIPE, form="released", epochs_phase_1=4), Wanders(0))
-    last, loaded = trainer.load(Wanders(0), tmp_path)
+def test_the_last_epoch_is_kept(tmp_path):
+    model, history = fitted(tmp_path, replace(RECIPE, form="released"), Bowl(0))
+    last, loaded = trainer.load(Bowl(0), tmp_path)
     assert last.place.item() == model.place.item() and not last.training
     pd.testing.assert_frame_equal(loaded.table, history.table)
-    best, until = trainer.load(Wanders(0), tmp_path, which="best")
-    assert (until.rows[-1]["phase"], until.rows[-1]["epoch"]) == (1, 1)  # half of the second phase
-    assert best.place.item() > last.place.item()
 
 
 def test_load_says_what_is_missing_or_does_not_fit(tmp_path):

@@ -14,6 +14,7 @@ from torch import nn
 from tsgen import model, scenario, spectrogram
 from tsgen.config import CGM_FAULTS, CGMSettings
 from tsgen.model import RecordPrior, bounded, evaluation, kl, waveforms_of
+from tsgen.needs import scenario_known
 from tsgen.scenario import BATCH
 
 LOWEST_AMPLITUDE = 1e-3  # cm/s^2, below any accelerograph's noise: keeps the log of zeros finite
@@ -133,20 +134,16 @@ class CGMGM(scenario.Conditional, model.StationModel):
 
     def training_arrays(self, records):
         """(waveforms, conditions, station, valid frames) of records with magnitude and distance, else ValueError."""
-        conditions, known = self._conditions(records)
-        if not known.any():
+        if not (known := scenario_known(records)).any():
             raise ValueError(f"none of {len(records)} records has a magnitude and a distance, which cgm learns from")
-        records, conditions = records.take(known.numpy()), conditions[known]
-        waveforms = waveforms_of(records)
+        records = records.take(known)
+        waveforms, conditions = waveforms_of(records), self._conditions(records.table)
         if not self.scaling_fitted:  # by the first records that come here, the background's training part
             self.fit_scaling(waveforms, conditions)
         return waveforms, conditions.float(), self.station_index(records), self._valid(records)
 
-    def _conditions(self, records):
-        """Conditions (n, k) float64, and mask (n,) of the records whose magnitude and distance are known, if needed."""
-        conditions = torch.from_numpy(scenario.conditions(records.table, self.settings.conditions))
-        needed = [name in scenario.NEEDED for name in self.settings.conditions]
-        return conditions, conditions[:, needed].isfinite().all(1)
+    def _conditions(self, table):
+        return torch.from_numpy(scenario.conditions(table, self.conditions))
 
     def _valid(self, records):
         samples = torch.from_numpy(records.table["samples"].to_numpy(float))[:, None]
@@ -194,17 +191,17 @@ class CGMGM(scenario.Conditional, model.StationModel):
         terms = {"error": (error * mask).sum() / count, "divergence": divergence / count}
         power = (2 * (decoded - spectrogram.ln_of_noise(self.n_bins, self.device)[0])).exp() * mask
         powers, seconds = (power, (2 * truth).exp() * mask), s.hop / s.sampling_rate_in_hz
-        for name in ("spectral", "envelope", "duration"):
+        for name in spectrogram.TERMS:
             if weight := getattr(s, f"{name}_weight"):
-                terms[name] = weight * getattr(spectrogram, name)(*powers, seconds)
+                terms[name] = weight * spectrogram.difference(name, *powers, seconds)
         return terms
 
     @torch.no_grad()
     def end_of_phase(self, phase, records, training_settings):
         """Keep the scenarios of the target records, what ``sample`` draws from for a station; fit prior and level."""
         if phase == 1:
-            own = self._conditions(records)[1] & (self.station_index(records) >= 0)
-            self.bank = records.table.reindex(columns=scenario.columns(self.conditions))[own.numpy()]
+            own = records.take(scenario_known(records)).select(station=self.stations)
+            self.bank = own.table.reindex(columns=scenario.columns(self.conditions))
             if self.settings.record_latent:
                 self.fit_record_law(records)
             if self.settings.corrected:
@@ -271,7 +268,7 @@ class CGMGM(scenario.Conditional, model.StationModel):
     def _encoded(self, records):
         """Yield (x (B, 3, t), names of the random numbers, c, station, posterior a frame, the same a record)."""
         for part, x, station in self.batches(records, BATCH):
-            c = self.embed(self._conditions(part)[0].to(x), station)
+            c = self.embed(self._conditions(part.table).to(x), station)
             frame, record = self.posterior(self.frames(self.log_amplitude(x)), c, self._valid(part).to(x.device))
             yield x, list(zip(part.table["station"], part.table["event"], strict=True)), c, station, frame, record
 
@@ -309,7 +306,7 @@ class CGMGM(scenario.Conditional, model.StationModel):
     def waves_of(self, scenarios, generators):
         station = self.numbers(scenarios["station"]).to(self.device)
         with evaluation(self):
-            asked = torch.from_numpy(scenario.conditions(scenarios, self.conditions)).float().to(self.device)
+            asked = self._conditions(scenarios).float().to(self.device)
             return self.waves(self.generate_level(self.embed(asked, station), station, generators), generators)
 
 

@@ -2,11 +2,26 @@
 
 from dataclasses import dataclass, replace
 
+REGIONS = ("active", "stable")  # by their crust: simulate.region
+# what makes simulated motion rough, each a function or a factor of the package simulate
+INGREDIENTS = ("stress", "magnitude error", "mechanism", "directivity", "attenuation", "kappa", "scattering")
+INGREDIENTS += ("focusing", "vs30", "layers", "converted", "surface waves")
+CGM_FAULTS = ("window", "std", "prior")
+KNOWN = {  # field: its values, or the elements of a tuple
+    "region": REGIONS, "without": INGREDIENTS, "faults": CGM_FAULTS, "residual": ("learned", "none"),
+    "scaling": ("standard", "min_max"), "n_components": (1, 3), "draws": ("lent", "gaussian"),
+    "form": ("paper", "unconditioned", "released"), "loss": ("standardised", "raw"),
+}  # fmt: skip
 
-def _demand(settings, options):
-    for name, known in options.items():
-        if (value := getattr(settings, name)) not in known:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value!r}")
+
+class Checked:
+    """Settings whose fields take what is KNOWN alone."""
+
+    def __post_init__(self):
+        for name in KNOWN.keys() & vars(self).keys():
+            value, known = getattr(self, name), KNOWN[name]
+            if unknown := set(value if isinstance(value, tuple) else [value]) - set(known):
+                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {unknown.pop()!r}")
 
 
 @dataclass(frozen=True)
@@ -91,15 +106,11 @@ class DownloadSettings:
     s_velocity_in_km_per_s: float = 3.0  # hardly any S arrives later
 
 
-# what makes simulated motion rough, each a function or a factor of the package simulate
-INGREDIENTS = ("stress", "magnitude error", "mechanism", "directivity", "attenuation", "kappa", "scattering")
-INGREDIENTS += ("focusing", "vs30", "layers", "converted", "surface waves")
 FEWEST_A_STATION = 5  # simulated background records, where they are cut down
-REGIONS = ("active", "stable")  # by their crust: simulate.region
 
 
 @dataclass(frozen=True)
-class SimulationSettings:
+class SimulationSettings(Checked):
     """The simulated network: how many records; the physics lives with its reasons in ``simulate``."""
 
     sampling_rate_in_hz: float
@@ -120,9 +131,7 @@ class SimulationSettings:
     without: tuple[str, ...] = ()  # INGREDIENTS switched off, to measure what each does
 
     def __post_init__(self):
-        _demand(self, {"region": REGIONS})
-        if unknown := sorted(set(self.without) - set(INGREDIENTS)):
-            raise ValueError(f"unknown ingredients {', '.join(unknown)}; known: {', '.join(INGREDIENTS)}")
+        super().__post_init__()
         if not len(self.n_target_records) == len(self.target_f0_in_hz) == len(self.f0_ln_scatter):
             raise ValueError("n_target_records, target_f0_in_hz and f0_ln_scatter need one value a target station each")
 
@@ -170,12 +179,8 @@ class CVAESettings(OwnRecipe):
     learning_rates: tuple[float, float] = (1e-3, 1e-3)
 
 
-CGM_FAULTS = ("window", "std", "prior")
-CGM_OPTIONS = {"residual": ("learned", "none"), "scaling": ("standard", "min_max"), "n_components": (1, 3)}
-
-
 @dataclass(frozen=True)
-class CGMSettings(OwnRecipe):
+class CGMSettings(OwnRecipe, Checked):
     """CGM-GM: scenario-conditioned sequential VAE on log spectrograms; ``cgm.published`` gives the published form."""
 
     n_samples: int
@@ -210,17 +215,9 @@ class CGMSettings(OwnRecipe):
     learning_rates: tuple[float, float] = (6e-3, 3e-3)
     keeps_background: bool = False  # in phase 1: fewer periods without bias, no trend mended (notebook 08: trials)
 
-    def __post_init__(self):
-        _demand(self, CGM_OPTIONS)
-        if unknown := sorted(set(self.faults) - set(CGM_FAULTS)):
-            raise ValueError(f"unknown faults {', '.join(unknown)}; known: {', '.join(CGM_FAULTS)}")
-
-
-EVOLVE_OPTIONS = {"draws": ("lent", "gaussian")}
-
 
 @dataclass(frozen=True)
-class EvolveSettings:
+class EvolveSettings(Checked):
     """Our generator, ``evolve``; chosen on background stations of a network that nothing else uses (notebook 10)."""
 
     conditions: tuple[str, ...] = ("magnitude", "ln_distance", "ln_vs30")  # Vs30 helps where no record tells the site
@@ -230,12 +227,9 @@ class EvolveSettings:
     calibrated: bool = False  # for what lending and carrying add in the mean: gains nothing where times are kept
     draws: str = "lent"  # of a record's own term; "gaussian", by W, doubles the distance of durations
 
-    def __post_init__(self):
-        _demand(self, EVOLVE_OPTIONS)
-
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Checked):
     """One recipe for all models; phase 0 is the background, phase 1 the fine-tuning."""
 
     batch_size: int
@@ -251,9 +245,6 @@ class TrainingSettings:
     keeps_background: bool = False  # phase 1 on the background and the targets: what all stations share is kept
     validation_share: float = 0.2  # of the background: its loss is recorded, nothing is fitted to it (as released)
     seed: int = 0
-
-    def __post_init__(self):
-        _demand(self, {"form": ("paper", "unconditioned", "released"), "loss": ("standardised", "raw")})
 
 
 @dataclass(frozen=True)

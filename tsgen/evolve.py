@@ -62,17 +62,12 @@ class Evolve(scenario.Conditional):
 
     # ---- from records to shapes and numbers ----
 
-    def _arrivals(self, table):
-        """(n, 2) s of P, where a table says or as usual, and of S, by distance (where it is unknown, soon after P)."""
-        rate = self.settings.sampling_rate_in_hz
-        p = table.get("p_arrival_sample", pd.Series(np.nan, table.index)).to_numpy(float) / rate
-        return self._with_s(np.where(np.isfinite(p), p, BEFORE_P_IN_S), table)
-
-    def _with_s(self, p, table):
+    def _arrivals(self, table, p_in_s=BEFORE_P_IN_S):
+        """(n, 2) s of P, and of S by the table's distance (where it is unknown, soon after P)."""
         at = [name == "ln_distance" for name in self.conditions]
         distance = np.exp(self._conditions(table)[:, at]).sum(axis=1)  # 0 where no record has one
         travel = np.maximum(S_MINUS_P_IN_S_PER_KM * distance, SHORTEST_IN_S)
-        return np.column_stack([np.broadcast_to(p, len(table)), p + travel])
+        return np.column_stack([np.broadcast_to(p_in_s, len(table)), p_in_s + travel])
 
     def _conditions(self, table):
         asked = scenario.conditions(table, self.conditions)
@@ -81,7 +76,7 @@ class Evolve(scenario.Conditional):
     def _read(self, records):
         """ln power (n, 3, bin, frame), ``_arrivals``, the last frame and y (n, 2 + 3 f) of Records: ln s from S to each
         of SHARES, ln smoothed Fourier power."""
-        arrivals = self._arrivals(records.table)
+        arrivals = self._arrivals(records.table, records.p_arrival(BEFORE_P_IN_S) / records.sampling_rate_in_hz)
         power, y = self._measured(torch.from_numpy(true_waveforms(records)).float(), arrivals[:, 1])
         last = np.maximum(records.table["samples"].to_numpy(int) - self.carrier.n_fft // 2, 0) // self.carrier.hop
         return power, arrivals, last, y
@@ -142,10 +137,9 @@ class Evolve(scenario.Conditional):
         rows = np.linspace(0, len(self.bank) - 1, min(len(self.bank), N_CALIBRATED)).astype(int)
         table, added = self.bank.iloc[rows].assign(station=""), []
         for part in np.array_split(np.arange(len(rows)), max(1, -(-len(rows) // BATCH))):
-            y, waves = self._made(
-                some := table.iloc[part], spectrogram.generators(("calibration", i) for i in rows[part])
-            )
-            added.append(self._measured(waves, self._with_s(BEFORE_P_IN_S, some)[:, 1])[1] - y)
+            some, generators = table.iloc[part], spectrogram.generators(("calibration", i) for i in rows[part])
+            y, waves = self._made(some, generators)
+            added.append(self._measured(waves, self._arrivals(some)[:, 1])[1] - y)
         self.coefficients -= np.linalg.pinv(self._design(table), 1e-10) @ np.concatenate(added)
 
     # ---- records ----
@@ -159,7 +153,7 @@ class Evolve(scenario.Conditional):
         terms = (self.terms.get(name, self.prior) for name in table["station"])
         normal = spectrogram.normal(generators, p).double().numpy()
         term = np.array([mean + root @ own for (mean, root), own in zip(terms, normal, strict=True)])
-        usual, arrivals = self._design(table) @ self.coefficients + term, self._with_s(BEFORE_P_IN_S, table)
+        usual, arrivals = self._design(table) @ self.coefficients + term, self._arrivals(table)
         lent = self._lenders(_steps(usual, arrivals), torch.cat([torch.rand(1, generator=own) for own in generators]))
         own = self.own[lent]
         if self.law.draws == "gaussian":

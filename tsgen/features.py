@@ -53,8 +53,7 @@ def wave(records, before_p_in_s=5.0):
     rate, parts = records.sampling_rate_in_hz, []
     for part in records.batches(BATCH):
         x = true_waveforms(part).astype(float)
-        p = part.table.get("p_arrival_sample", pd.Series(np.nan, part.table.index)).to_numpy(float)
-        p_in_s = np.where(np.isfinite(p), p, before_p_in_s * rate) / rate
+        p_in_s = part.p_arrival(before_p_in_s) / rate
         values = [coherence(x[:, 0], x[:, 1], rate, BANDS_IN_HZ), _vertical(x, rate)]
         for band in ARRIVAL_BANDS_IN_HZ:
             filtered = signal.sosfilt(signal.butter(2, band, "bandpass", fs=rate, output="sos"), x[:, :2])

@@ -16,6 +16,12 @@ DISTANCES_IN_KM = (1.0, 200.0)
 DEEPEST_TOP_IN_KM = 12.0  # the faults of CB14 end at 15 km: a source below is one at this depth
 
 
+def pygmm_module(name="pygmm"):
+    """A module of pygmm, imported only now: a machine that trains need not have it."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # 0.8.0 leaves its files open
+        return importlib.import_module(name)
+
+
 def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_s, region="global", depth_in_km=8.0):
     """(median (n, p) in cm/s², ln standard deviation (n, p)) of RotD50 (ASB14: geometric mean) at 5 % damping; period 0
     is PGA. model: a key of MODELS, else ValueError; magnitude, distance_jb_in_km (Joyner-Boore), vs30_in_m_per_s and
@@ -23,9 +29,7 @@ def prediction(model, magnitude, distance_jb_in_km, vs30_in_m_per_s, periods_in_
     pygmm names them; a model without it (only BSSA14 knows "turkey") takes its own default."""
     if model not in MODELS:
         raise ValueError(f"unknown ground-motion model {model!r}; known: {', '.join(MODELS)}")
-    with warnings.catch_warnings():  # imported only now: a machine that trains need not have it
-        warnings.simplefilter("ignore", ResourceWarning)  # pygmm 0.8.0 leaves the files of its coefficients open
-        pygmm = importlib.import_module("pygmm")
+    pygmm = pygmm_module()
     law = getattr(pygmm, MODELS[model])
     given = np.broadcast_arrays(*map(np.atleast_1d, (magnitude, distance_jb_in_km, vs30_in_m_per_s, depth_in_km)))
     periods = np.asarray(periods_in_s, float)

@@ -58,9 +58,7 @@ def sanity(records, before_p_in_s=5.0):
     over the record's peak. P's lead in s: how much earlier the vertical has had 5 % of its energy than the
     horizontals."""
     rate = records.sampling_rate_in_hz
-    x, samples = true_waveforms(records), records.table["samples"].to_numpy(int)
-    p = records.table.get("p_arrival_sample", pd.Series(np.nan, records.table.index)).to_numpy(float)
-    p = np.where(np.isfinite(p), p, before_p_in_s * rate)
+    x, samples, p = true_waveforms(records), records.table["samples"].to_numpy(int), records.p_arrival(before_p_in_s)
     drift, quiet, lead = np.full((3, len(records)), np.nan)
     for i, (wave, n) in enumerate(zip(x, samples, strict=True)):
         wave = wave[:, :n]

@@ -69,6 +69,11 @@ class Records:
     def stations(self):
         return sorted(self.table["station"].unique())
 
+    def p_arrival(self, otherwise_in_s=np.nan):
+        """Sample (n,) of P, where a record does not say it as of ``otherwise_in_s`` from its start."""
+        p = self.table.reindex(columns=["p_arrival_sample"]).to_numpy(float)[:, 0]
+        return np.where(np.isfinite(p), p, otherwise_in_s * self.sampling_rate_in_hz)
+
     def take(self, rows):
         """The records at integer positions or where a boolean mask is true; copies no waveform."""
         rows = np.asarray(rows)
@@ -129,8 +134,7 @@ class Records:
         rate = self.sampling_rate_in_hz
         out = np.zeros((len(self), 3, n_samples), np.float32)
         table = self.table.copy()
-        p_known = table.get("p_arrival_sample", pd.Series(np.nan, table.index)).to_numpy(float)
-        (starts, lengths, shares), origins = np.zeros((3, len(self))), []
+        p_known, (starts, lengths, shares), origins = self.p_arrival(), np.zeros((3, len(self))), []
         for i, (wave, n) in enumerate(zip(self.waveforms, table["samples"], strict=True)):
             wave = wave[:, : int(n)].astype(float)
             wave = wave - wave.mean(axis=1, keepdims=True)

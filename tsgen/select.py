@@ -8,9 +8,7 @@ by the record that brings mean and spread nearest, until none does. Left in --ou
 records, unscaled, with their scale in the table.
 """
 
-import importlib
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +25,6 @@ SCALES = 15  # of a record that are tried, evenly in ln, within the limits
 ROUNDS = 20  # at most, through all places
 SHOWN = ("station", "event", "kind", "source", "magnitude", "distance_in_km", "scale")  # of each record that is chosen
 TICKS_IN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-
-
-class CannotSelect(ValueError):
-    """What was asked cannot be had: one sentence with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +50,7 @@ class Target:
 def correlation(periods_in_s):
     """(p, p) correlation of ln PSA at periods of 0.01 to 10 s given magnitude, distance and site (Baker and Jayaram
     2008, Earthquake Spectra 24, 299, eq. 2), by pygmm."""
-    with warnings.catch_warnings():  # pygmm 0.8.0 leaves the files of its coefficients open
-        warnings.simplefilter("ignore", ResourceWarning)
-        correlations = importlib.import_module("pygmm.baker_jayaram_2008").calc_correls
+    correlations = ground_motion.pygmm_module("pygmm.baker_jayaram_2008").calc_correls
     return np.array([correlations(periods_in_s, each) for each in periods_in_s])
 
 
@@ -71,13 +63,13 @@ def of_model(magnitude, distance_in_km, vs30_in_m_per_s, periods_in_s=PERIODS_IN
 
 
 def of_file(path):
-    """Target of a CSV with the columns period_in_s, ln_mean (of PSA in cm/s²) and ln_std. CannotSelect for another."""
+    """Target of a CSV with the columns period_in_s, ln_mean (of PSA in cm/s²) and ln_std. ValueError for another."""
     try:
         table = pd.read_csv(path)[["period_in_s", "ln_mean", "ln_std"]].astype(float).sort_values("period_in_s")
     except (KeyError, ValueError) as error:
-        raise CannotSelect(f"{path} is no target: a CSV with period_in_s, ln_mean and ln_std is needed") from error
+        raise ValueError(f"{path} is no target: a CSV with period_in_s, ln_mean and ln_std is needed") from error
     if not (np.isfinite(table.to_numpy()).all() and (table["period_in_s"] > 0).all() and (table["ln_std"] >= 0).all()):
-        raise CannotSelect(f"{path}: periods must be above 0, and every value a number")
+        raise ValueError(f"{path}: periods must be above 0, and every value a number")
     periods, mean, std = table.to_numpy().T
     return Target(periods, mean, np.outer(std, std) * correlation(periods))
 
@@ -86,7 +78,7 @@ def choose(ln_spectra, target, n, highest_scale=4.0, conditional=None, seed=0):
     """(rows (n,), scales (n,)): records of ln_spectra (N, p), none twice, and what to multiply them by, so that the
     mean and the standard deviation of their spectra are the target's. Scales lie between 1 / highest_scale and
     highest_scale; conditional: the number of the period at which every scaled record has the target's mean, which
-    leaves each record one scale. CannotSelect where fewer than n can be scaled so."""
+    leaves each record one scale. ValueError where fewer than n can be scaled so."""
     limit, n_records = np.log(highest_scale), len(ln_spectra)
     if conditional is None:
         steps = np.linspace(-limit, limit, SCALES) if limit > 0 else np.zeros(1)
@@ -97,7 +89,7 @@ def choose(ln_spectra, target, n, highest_scale=4.0, conditional=None, seed=0):
     row, scale = row[usable], scale[usable]
     if len(set(row)) < n:
         told = f"{len(set(row))} of {n_records} records can be scaled to the target within a factor of"
-        raise CannotSelect(f"{told} {highest_scale:g}; {n} are asked for: widen --scale, or give more records")
+        raise ValueError(f"{told} {highest_scale:g}; {n} are asked for: widen --scale, or give more records")
     spectra = ln_spectra[row] + scale[:, None]  # (candidates, p)
     wanted = np.random.default_rng(seed).multivariate_normal(target.mean, target.covariance, n, method="eigh")
     chosen, free = [], np.ones(len(row), bool)
@@ -124,12 +116,6 @@ def misfits(rest, added, target):
     mean, square = (rest.sum(axis=0) + added) / n, (rest**2).sum(axis=0) + added**2
     std = np.sqrt(((square - n * mean**2) / max(1, n - 1)).clip(0))
     return ((mean - target.mean) ** 2).sum(axis=1) + ((std - target.std) ** 2).sum(axis=1)
-
-
-def spectra_of(records, periods_in_s):
-    """(N, p) ln RotD50 PSA in cm/s², NaN outside a record's usable band."""
-    found = intensity.rotd(records, periods_in_s, (50,))[0]
-    return np.log(np.where(hvsr.in_band(records, 1 / np.asarray(periods_in_s)), found, np.nan))
 
 
 def figure_of(target, scaled, conditional=None):
@@ -180,7 +166,7 @@ def asked_for(asked):
     if asked.target:
         target = of_file(asked.target)
     elif asked.magnitude is None or asked.distance is None:
-        raise CannotSelect("give --magnitude and --distance, or a --target file")
+        raise ValueError("give --magnitude and --distance, or a --target file")
     else:
         target = of_model(asked.magnitude, asked.distance, asked.vs30, model=asked.model)
     if asked.period is None:
@@ -194,14 +180,15 @@ def main(arguments=None):
     asked = options(arguments)
     try:
         if asked.n < 2 or asked.scale < 1:
-            raise CannotSelect("-n must be 2 or more, and --scale 1 or more")
+            raise ValueError("-n must be 2 or more, and --scale 1 or more")
         profile = config.profile(asked.profile)
         target, conditional = asked_for(asked)
         read = asked.records, profile.sampling_rate_in_hz, profile.duration_in_s, asked.unit
         records, _ = formats.read_folder(*read, quality=profile.quality, window=profile.window)
         if "quality" in records.table:
             records = records.take((records.table["quality"] == "").to_numpy())
-        spectra = spectra_of(records, target.periods_in_s)
+        spectra = intensity.rotd(records, target.periods_in_s, (50,))[0]
+        spectra = np.log(np.where(hvsr.in_band(records, 1 / target.periods_in_s), spectra, np.nan))
         rows, scales = choose(spectra, target, asked.n, asked.scale, conditional, asked.seed)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -23,8 +23,6 @@ def unit(n_fft, device=None):
 
 def transform(x, n_fft, hop, window="hann"):
     """Complex spectrogram (..., bins, frames) of x (..., time); zeros outside, frame m centred on sample m · hop."""
-    if window not in WINDOWS:
-        raise ValueError(f"window must be {' or '.join(map(repr, WINDOWS))}, not {window!r}")
     own = WINDOWS[window](n_fft, device=x.device)
     z = torch.stft(x.reshape(-1, x.shape[-1]), n_fft, hop, window=own, pad_mode="constant", return_complex=True)
     return z.reshape(*x.shape[:-1], *z.shape[1:]) / unit(n_fft, x.device)
@@ -83,24 +81,9 @@ def normal(generators, *shape):
     return torch.stack([torch.randn(shape, generator=own) for own in generators])
 
 
-# three terms: mean squared difference of logarithms, from power (batch, component, bin, frame) and seconds a frame
-def spectral(power, truth, seconds):
-    """Fourier spectrum: power over the whole record, a bin."""
-    return _ln_difference(power.sum(3) * seconds, truth.sum(3) * seconds)
-
-
-def envelope(power, truth, seconds):
-    """Amplitude modulation: power over all bins, a frame."""
-    return _ln_difference(power.sum(2) * seconds, truth.sum(2) * seconds)
-
-
-def duration(power, truth, seconds):
-    """Significant duration D5-95 of the horizontals' energy (of the one component, where there is one)."""
-    return _ln_difference(significant(power, seconds), significant(truth, seconds))
-
-
 def significant(power, seconds):
-    """(batch,) seconds between 5 % and 95 % of the energy; linear within a frame, so it has a gradient."""
+    """(batch,) seconds between 5 % and 95 % of the energy of the horizontals (or of one component alone); linear
+    within a frame, so it has a gradient."""
     energy, reached = power[:, :2].sum((1, 2)), []  # (batch, frame)
     share = energy.cumsum(1) / energy.sum(1, keepdim=True)
     for level in (0.05, 0.95):
@@ -110,5 +93,14 @@ def significant(power, seconds):
     return (reached[1] - reached[0]) * seconds
 
 
-def _ln_difference(value, truth):
-    return ((value + FLOOR).log() - (truth + FLOOR).log()).square().mean()
+TERMS = {  # of power (batch, component, bin, frame), seconds a frame: Fourier spectrum, modulation, D5-95
+    "spectral": lambda power, seconds: power.sum(3) * seconds,
+    "envelope": lambda power, seconds: power.sum(2) * seconds,
+    "duration": significant,
+}
+
+
+def difference(term, power, truth, seconds):
+    """Mean squared difference of the logarithms of one of TERMS."""
+    value, true = ((TERMS[term](each, seconds) + FLOOR).log() for each in (power, truth))
+    return (value - true).square().mean()

@@ -59,11 +59,6 @@ class History(NamedTuple):
     def table(self):
         return pd.DataFrame(self.rows, columns=COLUMNS)
 
-    @staticmethod
-    def judged(row):
-        """The loss that says which epoch of a phase is the best: validation_loss where there is one."""
-        return row["training_loss"] if math.isnan(row["validation_loss"]) else row["validation_loss"]
-
 
 class Phase(NamedTuple):
     number: int
@@ -74,7 +69,7 @@ class Phase(NamedTuple):
 
 
 def fit(model, background, targets, settings, folder):
-    """Train ``model`` in place and return its History; folder gets last.pt, best.pt and history.csv. background,
+    """Train ``model`` in place and return its History; folder gets last.pt and history.csv. background,
     targets: Records of phase 0 and 1 (see ``_phases``). A run of the same model, settings and records in folder is
     resumed, another overwritten. TrainingError: a loss or gradient is not finite."""
     folder, n_stations = Path(folder), model.settings.n_stations
@@ -189,10 +184,9 @@ class PhaseRun:
                     raise OutOfTime(f"{done}: saved; the next call goes on from there")
         losses = _sum_over_processes(total, self.device) / n, self.validate((epoch + 1) / self.phase.epochs)
         row = self.phase.number, epoch, self.scheduler.get_last_lr()[0], *losses, time.perf_counter() - started
-        row = dict(zip(COLUMNS, row, strict=True))
-        self.demand_finite(History.judged(row), "validation loss", label)
+        self.demand_finite(losses[0 if self.validation is None else 1], "validation loss", label)
         self.scheduler.step()
-        return row
+        return dict(zip(COLUMNS, row, strict=True))
 
     def demand_finite(self, value, what, where):
         if not math.isfinite(value):
@@ -248,9 +242,9 @@ def _phases(background, targets, settings):
     return [first, Phase(1, *second, settings.epochs_phase_1, settings.learning_rate_phase_1)]
 
 
-def load(model, folder, which="last"):
-    """(model, History) of a run's last (or "best") epoch; FileNotFoundError, or ValueError if of another model."""
-    path = Path(folder) / f"{which}.pt"
+def load(model, folder):
+    """(model, History) of a run's last epoch; FileNotFoundError, or ValueError if of another model."""
+    path = Path(folder) / "last.pt"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: no training has left an epoch there")
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -281,11 +275,8 @@ def records_at_once(model, batch_size, device):
 def _save(folder, model, run, key, position, history, within=None):
     folder.mkdir(parents=True, exist_ok=True)
     state = {"model": model.state_dict(), "stations": model.stations, "key": key, "history": history.rows}
-    losses = [History.judged(row) for row in history.rows if row["phase"] == history.rows[-1]["phase"]]
-    if not within and losses[-1] <= min(losses):
-        write_atomically(folder / "best.pt", lambda temporary: torch.save(state, temporary))
-    state |= {"position": position, "optimiser": run.optimiser.state_dict(), "scheduler": run.scheduler.state_dict()}
-    state |= {"within": within}
+    state |= {"optimiser": run.optimiser.state_dict(), "scheduler": run.scheduler.state_dict()}
+    state |= {"position": position, "within": within}
     write_atomically(folder / "last.pt", lambda temporary: torch.save(state, temporary))
     write_atomically(folder / "history.csv", lambda temporary: history.table.to_csv(temporary, index=False))
 

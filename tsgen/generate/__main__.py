@@ -23,16 +23,11 @@ NEW = "XX.NEW"  # a site without records
 NOT_FOR_DESIGN = "Generated, not recorded. Not for design without review."
 
 
-class CannotGenerate(ValueError):
-    """What was asked cannot be had: one sentence with the remedy."""
-
-
 def options(arguments):
     """What the command line asks for; ends with one sentence and code 2 where it cannot be meant."""
     parser = OneSentence(prog="python -m tsgen.generate", description=__doc__)
-    parser.add_argument(
-        "--model", required=True, choices=[*MODELS, *FITTED], metavar="M", help=", ".join([*MODELS, *FITTED])
-    )
+    models = [*MODELS, *FITTED]
+    parser.add_argument("--model", required=True, choices=models, metavar="M", help=", ".join(models))
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--station", metavar="S", help="NETWORK.CODE, or a code alone, of a target station")
     where.add_argument("--vs30", type=float, metavar="V", help="m/s, of a site that no model has seen")
@@ -56,13 +51,13 @@ def records_of(study, asked):
     given, more = (asked.magnitude, asked.distance), (asked.depth, asked.vs30)
     if not conditional and any(each is not None for each in (*given, *more)):
         words = "takes no magnitude, distance or Vs30: it makes records of a station as its earthquakes come"
-        raise CannotGenerate(f"{asked.model} {words}; cgm and {', '.join(FITTED)} take them")
+        raise ValueError(f"{asked.model} {words}; cgm and {', '.join(FITTED)} take them")
     if None in given and any(each is not None for each in (*given, *more)):
-        raise CannotGenerate("a scenario needs both --magnitude and --distance (km)")
+        raise ValueError("a scenario needs both --magnitude and --distance (km)")
     if asked.vs30 and asked.model in LAWS:
-        raise CannotGenerate(f"{asked.model} knows the stations it was fitted to alone; cgm and evolve take --vs30")
+        raise ValueError(f"{asked.model} knows the stations it was fitted to alone; cgm and evolve take --vs30")
     if asked.n < 1:
-        raise CannotGenerate("-n must be 1 or more")
+        raise ValueError("-n must be 1 or more")
     station = NEW if asked.vs30 else _station(study, asked.station)
     if not conditional:
         model = study.model(asked.model)
@@ -88,7 +83,7 @@ def _station(study, name):
     same = [each for each in study.stations if name.upper() in (each.upper(), each.upper().split(".")[-1])]
     if len(same) != 1:
         known = ", ".join(study.stations)
-        raise CannotGenerate(f"{name} is none of the target stations {known}: name it in --stations")
+        raise ValueError(f"{name} is none of the target stations {known}: name it in --stations")
     return same[0]
 
 
@@ -99,7 +94,7 @@ def main(arguments=None):
         stations = asked.stations or (asked.station if asked.records else None)
         study = Study(asked.profile, asked.records, stations, unit=asked.unit)
         if asked.model == "cgm" and (lacking := study.lacking("magnitudes")):
-            raise CannotGenerate(lacking)
+            raise ValueError(lacking)
         made, notes = records_of(study, asked)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

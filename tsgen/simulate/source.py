@@ -69,16 +69,9 @@ def corner_frequency(magnitude, stress_drop_in_bar):
 
 
 def source_spectrum(
-    frequency_in_hz,
-    magnitude,
-    stress_drop_in_bar,
-    distance_in_km,
-    wave="S",
-    corner_ratio=1.0,
-    loss=1.0,
-    kappa_in_s=KAPPA_IN_S,
-    region=ACTIVE,
-):
+    frequency_in_hz, magnitude, stress_drop_in_bar, distance_in_km, wave="S", corner_ratio=1.0, loss=1.0,
+    kappa_in_s=KAPPA_IN_S, region=ACTIVE,
+):  # fmt: skip
     """Fourier amplitude (n, frequency) of acceleration on the half space's outcrop, cm/s, before partition onto
     components: C M0 (2 pi f)^2 / (1 + (f/fc)^2) G(R) exp(-pi f R / (Q(f) v)) exp(-pi kappa f), C = radiation x free
     surface / (4 pi rho v^3), Boore 2003. The first argument is (frequency,), the others (n,). corner_ratio: of the
