@@ -168,8 +168,7 @@ def test_usable_band_is_respected():
     np.testing.assert_allclose(result.median[frequency > 12], result.curves[1][frequency > 12], rtol=0.5)
     assert np.isfinite(result.median).all()
     nothing = result.take([2])
-    assert np.isnan(nothing.median).all() and np.isnan(nothing.ln_std).all()
-    assert clarity(nothing)["n_criteria"] == 0 and np.isnan(clarity(nothing)["f0_in_hz"])
+    assert np.isnan(nothing.median).all() and np.isnan(clarity(nothing)["f0_in_hz"])
 
 
 def test_low_rate_ends_at_two_fifths_of_it():
@@ -230,24 +229,20 @@ def test_batches_and_order_do_not_matter(monkeypatch):
     np.testing.assert_array_equal(parts.f0_in_hz, whole.f0_in_hz[order])
 
 
-def test_median_and_ln_std_are_numpys_without_its_warnings():
+def test_the_median_is_numpys_without_its_warnings():
     curves = np.exp(noise(1, 50)[0])
     curves[0, :20] = np.nan
     curves[:2, 20:30] = np.nan
     curves[:, 49] = np.nan
     result = hvsr_module.HVSR(np.linspace(1, 20, 50), curves, np.full(3, 5.0))
     np.testing.assert_allclose(result.median[:49], np.nanmedian(curves[:, :49], axis=0))
-    shown = [*range(20), *range(30, 49)]
-    np.testing.assert_allclose(result.ln_std[shown], np.nanstd(np.log(curves[:, shown]), axis=0, ddof=1))
-    assert np.isnan(result.ln_std[20:30]).all() and np.isnan(result.median[49])
+    assert np.isnan(result.median[49])
 
 
 def test_clarity_tells_a_peak_from_noise():
     clear = clarity(hvsr(records_of(site(5.0, 60, 0.04))))
-    assert clear["n_criteria"] >= 5 and clear["n"] == 60
-    assert clear["f0_in_hz"] == pytest.approx(5.0, rel=0.03)
-    flat = clarity(hvsr(records_of(noise(60))))
-    assert flat["n_criteria"] <= 2 and not flat["high"] and not flat["narrow"]
+    assert clear["f0_in_hz"] == pytest.approx(5.0, rel=0.03) and clear["amplitude"] > 2
+    assert clarity(hvsr(records_of(noise(60))))["amplitude"] < 2
 
 
 def test_released_window_flattens_the_peak():
@@ -305,5 +300,5 @@ def test_real_stations_have_their_f0():
         assert np.isnan(result.curves[:, result.frequency_in_hz > 12.6]).all()
         for station, f0_in_hz in zip(stations, KNOWN_F0_IN_HZ.values(), strict=True):
             here = result.take((part.table["station"] == station).to_numpy())
-            assert len(here) >= 6
+            assert len(here.curves) >= 6
             assert np.nanmedian(here.f0_in_hz) == pytest.approx(f0_in_hz, rel=0.05)

@@ -1,4 +1,4 @@
-"""Horizontal-to-vertical spectral ratio (HVSR) of earthquake records, its peak frequency f0, and how clear the peak is.
+"""Horizontal-to-vertical spectral ratio (HVSR) of earthquake records, and its peak frequency f0.
 The chain is the one of TimesNet-Gen (arXiv 2512.04694), its smoothing a product with one matrix for all records."""
 
 import warnings
@@ -11,9 +11,6 @@ from scipy import fft, signal
 from tsgen.config import HVSRSettings
 
 DEFAULT = HVSRSettings()
-SESAME_EDGES_IN_HZ = (0.2, 0.5, 1.0, 2.0)  # of f0; the limits of SESAME (2004), table of clear-peak criteria
-SESAME_F0_LIMITS = (0.25, 0.20, 0.15, 0.10, 0.05)  # standard deviation of f0 over f0
-SESAME_AMPLITUDE_LIMITS = (3.0, 2.5, 2.0, 1.78, 1.58)  # factor of one standard deviation of the amplitude at f0
 BYTES_AT_ONCE = 2**23  # of padded waveforms in one FFT: small enough for the cache
 RECORDS_AT_ONCE = 512  # in one product with the smoothing matrix: memory stays below 0.2 GB at 60 s and 100 Hz
 WINDOWS = {
@@ -30,9 +27,6 @@ class HVSR:
     curves: np.ndarray
     f0_in_hz: np.ndarray
 
-    def __len__(self):
-        return len(self.curves)
-
     def take(self, rows):
         """The HVSR of some records: integer rows or a boolean mask."""
         return HVSR(self.frequency_in_hz, self.curves[rows], self.f0_in_hz[rows])
@@ -42,12 +36,6 @@ class HVSR:
         """Median curve (f,) of the records that show a frequency; NaN where none does."""
         with warnings.catch_warnings(action="ignore"):
             return np.nanmedian(self.curves, axis=0)
-
-    @property
-    def ln_std(self):
-        """Standard deviation (f,) of ln HVSR over the records that show a frequency; NaN below two records."""
-        with warnings.catch_warnings(action="ignore"):
-            return np.nanstd(np.log(self.curves), axis=0, ddof=1)
 
 
 def konno_ohmachi(frequency_in_hz, centre_in_hz, b=40.0, window="konno_ohmachi"):
@@ -115,31 +103,9 @@ def high_pass_gain(frequency_in_hz, rate, settings=DEFAULT):
 
 
 def clarity(hvsr):
-    """How clear the peak of an HVSR's median curve is, by the criteria of SESAME (2004): a dict of f0_in_hz and
-    amplitude of the peak, n (records that show its frequency), and six criteria: the median falls below half the
-    amplitude within two octaves (``falls_below``, ``falls_above``); the amplitude exceeds 2 (``high``); the peaks of
-    the median times and over its standard deviation lie within 5 % of f0 (``stable``); the standard deviations of the
-    records' f0 (``narrow``) and amplitude at f0 (``repeatable``) are below SESAME's limits. SESAME asks for an
-    ``n_criteria`` of five."""
-    frequency, median, ln_std = hvsr.frequency_in_hz, hvsr.median, hvsr.ln_std
-    shifted = np.stack([median, median * np.exp(ln_std), median / np.exp(ln_std)])
-    (f0, *shifted_f0), (amplitude, *_) = _peaks(frequency, shifted)
-    place = np.abs(frequency - f0).argmin()
-    low = median < amplitude / 2
-    shown = hvsr.f0_in_hz[np.isfinite(hvsr.f0_in_hz)]
-    f0_std = shown.std(ddof=1) if len(shown) > 1 else np.nan
-    limit = np.searchsorted(SESAME_EDGES_IN_HZ, f0)
-    criteria = {
-        "falls_below": low[(frequency >= f0 / 4) & (frequency <= f0)].any(),
-        "falls_above": low[(frequency >= f0) & (frequency <= 4 * f0)].any(),
-        "high": amplitude > 2,
-        "stable": np.abs(np.array(shifted_f0) - f0).max() <= 0.05 * f0,
-        "narrow": f0_std < SESAME_F0_LIMITS[limit] * f0,
-        "repeatable": np.exp(ln_std[place]) < SESAME_AMPLITUDE_LIMITS[limit],
-    }
-    peak = {"f0_in_hz": float(f0), "amplitude": float(amplitude), "n": int(np.isfinite(hvsr.curves[:, place]).sum())}
-    criteria = {name: bool(holds) for name, holds in criteria.items()}
-    return peak | criteria | {"n_criteria": sum(criteria.values())}
+    """The peak of an HVSR's median curve, a dict: f0_in_hz, and amplitude, which tells how clear it is."""
+    (f0,), (amplitude,) = _peaks(hvsr.frequency_in_hz, hvsr.median[None])
+    return {"f0_in_hz": float(f0), "amplitude": float(amplitude)}
 
 
 def in_band(records, frequency_in_hz):
