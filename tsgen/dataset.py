@@ -253,12 +253,10 @@ def _events_by_station(some):
 
 def held_out_rows(some, stations, split, share, seed):
     """Mask (n,) of the records of ``some`` whose event is held out; stations: the targets, share: of their events.
-
     split: "events", a share of each target's events; "seed N", with another seed; "fold I of N", events spread evenly
     over N folds; "without EVENT"; "records", as many as "events" holds out but drawn singly, so that an earthquake
     stands on both sides (a fault of public code, kept to measure it). Raises ValueError for any other, an unknown event
-    or fold, or a station with too few events.
-    """
+    or fold, or a station with too few events."""
     event, at_target = records.event_groups(some.table), some.table["station"].isin(stations).to_numpy()
     pairs = event[at_target], some.table["station"][at_target]
     if split == "records":

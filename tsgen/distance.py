@@ -82,7 +82,6 @@ def drawn(found, weights):
 
 def expanded(draws, y):
     """Estimate of draws (1 + draws,) by a bootstrap over the events of recordings y, widened for their small number.
-
     Drawing n events again gives too little scatter by the root of (n - 1) / n, and as a normal law would have where
     Student's holds (Hesterberg 2015, Am. Stat. 69, 371): at 4 events bars are made 1.65 times as wide, at 18 1.09."""
     n = max(2, len(set(y.event)))
@@ -93,7 +92,6 @@ def expanded(draws, y):
 def estimate(x, y, stations, seed=0, n_draws=None):
     """Energy distance of Samples x and y, the mean over stations: an Estimate, its 5 to 95 % by a bootstrap over events
     jointly over stations, ``expanded``. NaN where no station has two records on both sides.
-
     Near 0 it is wider than it need be, since a degenerate statistic drawn again has three times its variance: whether
     there is a difference is for ``of_one_law`` to say."""
     return expanded(drawn(pairs(x, y, stations), findings.event_weights(x, y, n_draws=n_draws, seed=seed)), y)
@@ -103,7 +101,6 @@ def of_one_law(x, y, stations, seed=0):
     """What the distance is when x and y are of one law: an Estimate of permutations of the labels, value their mean;
     one above ``high`` is no chance (at 5 %). Each event keeps its place in the order at every station, so that records
     of one event change sides together.
-
     Generated records are singles, while an earthquake is recorded at several stations: permuted, both sides hold some
     of either, and the stations' distances vary together less than they do. The draws are spread to make up for it."""
     found = pairs(x, y, stations)
@@ -127,7 +124,6 @@ def of_one_law(x, y, stations, seed=0):
 
 def _together(one, other, events):
     """Covariance of the distances of two ``pairs`` of one law, by the events (of x, of y) that both recorded.
-
     It is the squared distance covariance of the two stations' records of an event, estimated without bias (Székely and
     Rizzo 2014, Ann. Stat. 42, 2382) on the side with more such events, times what pairs of events count at both."""
     shared, places = [], []

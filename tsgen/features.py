@@ -46,7 +46,6 @@ def site(found):
 
 def wave(records, before_p_in_s=5.0):
     """DataFrame (n, WAVE), NaN where a record's usable band or its missing vertical does not show a feature.
-
     Squared coherence of E and N in BANDS_IN_HZ; ln vertical over horizontal energy there; ln seconds after P to each of
     ARIAS_SHARES of the horizontals' energy in ARRIVAL_BANDS_IN_HZ; ln share of vertical energy before the horizontals
     have 5 % of theirs, in units of theirs (P against S). before_p_in_s: where P is in a record that does not say."""
@@ -101,7 +100,6 @@ def shown(frame, columns, stations):
 def shifted(training, background, stations, n, seed=0):
     """Control without a record (control_shift): the mean features of a station's recordings plus deviations of the
     background's from their own station's mean. Frames of station, event and features; ``n`` rows a station.
-
     A deviation from a mean of m records is too small by (1 - 1/m): it is scaled to make up for it."""
     columns = [name for name in background if name not in ("station", "event")]
     groups = background.groupby("station")[columns]

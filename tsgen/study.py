@@ -98,13 +98,11 @@ RECIPES |= {
 
 class Study(Dataset):
     """One run: a profile on one set of records with one seed and one split.
-
     profile: name or config.Profile; records: folder of recordings, None for the simulated default; stations: target
     stations (list or comma-separated text, a bare code where it is unique); unit: of files that do not state one;
     folder: where the run leaves its artefacts; split: what is held out (``held_out_rows``); models_of: another Study
     whose trained models serve here. Raises ValueError for an unknown profile, station or split, and
-    formats.UnreadableRecord for a folder without readable records.
-    """
+    formats.UnreadableRecord for a folder without readable records."""
 
     def __init__(self, *given, models_of=None, **named):
         super().__init__(*given, **named)

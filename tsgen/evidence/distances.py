@@ -28,7 +28,6 @@ COMPARED = ("timesnet", "cvae", "cgm", "evolve")
 def whitenings(study):
     """{measure: Whitening} by the background's recordings, of the columns that the targets' recordings show; a measure
     of which they show none is left out.
-
     No side of a comparison is among them: a few dozen recordings would seem to scatter less than others of their law,
     by what they have lent the unit. Where the background is simulated for recorded targets, or has few stations of
     several records, the training recordings serve, too."""
@@ -62,7 +61,7 @@ def distances(study, name):
             rows += told(name, measure, x, y, study.stations, study.seed)
             if measure == "site" and len(study.stations) > 1:
                 training = whitening.sample(study.features("training"))
-                rows += _skill(study, name, scale(training, y, study.stations), rows)
+                rows += _skill(name, scale(training, y, study.stations), rows)
         return rows
 
     return study.keep_findings(f"distances-{name}", build, inputs_of(study, name))
@@ -86,7 +85,7 @@ def between(name, against, measure, x, y, stations, seed, **keys):
     return finding(name, against, measure, DISTANCE, found, len(x), len(y), protocol="held_out", **keys)
 
 
-def _skill(study, name, scale, rows):
+def _skill(name, scale, rows):
     """1 less the site distance over that between recordings of different stations (scale): 1 the station's own law, 0
     another's."""
     whole = findings.one(rows, measure="site", station="", statistic=DISTANCE)
@@ -134,7 +133,6 @@ def comparisons(study):
 def pooled(folds, names):
     """Findings on generators and on "training", each fitted in every one of ``folds`` (Studies that each hold out a
     part of the events), by measure: energy distance, and of COMPARED less RIVALS, over all recordings.
-
     A recording is scored by the fold that has not seen it, S = E|x − y| − ½ E|x − x'|, and the distance is twice the
     mean of S less E|y − y'| of the station's recordings: nothing else is pooled, so no fold judges what another
     learned. Bootstrap over events jointly over stations. Features are whitened by the first fold's recordings."""
