@@ -39,7 +39,10 @@ class Collection(NamedTuple):
         """(3, samples) of trace ``i`` in E, N, Z; ValueError for another shape, before memory is taken, or without
         these three among its components."""
         order = self.orders[i]
-        rows = component_rows(order)
+        named = next((names for names in (COMPONENTS, *_ESM25) if set(names) <= set(order)), None)
+        if named is None:
+            told = f"its components {', '.join(order)} hold no acceleration to the east, to the north and up"
+            raise ValueError(told)
         name, _, where = self.table["trace_name"][i].partition("$")
         with h5py.File(self.folder / FILES[1]) as file:
             trace = file["data"][name]
@@ -49,7 +52,7 @@ class Collection(NamedTuple):
             if where:  # "row,:3,:samples", as SeisBench writes blocks of traces
                 row, _, samples = where.split(",")
             trace = trace[int(row)][:, : int(samples.strip(": "))] if where else trace[()]
-        return trace[rows]
+        return trace[[list(order).index(component) for component in named]]
 
     def block(self):
         """Memory map (n, 3, t) of the one contiguous block that ``write_waveforms`` leaves, else None."""
@@ -85,14 +88,6 @@ def opened(folder):
     defaults |= {"usable_from_hz": 0.0, "usable_to_hz": 0.4 * rates} if "usable_to_hz" not in table else {}
     table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
     return Collection(folder, table, rates, _orders(folder, raw))
-
-
-def component_rows(order):
-    """Rows of E, N, Z in a trace whose components are ``order``; raises ValueError where one is lacking."""
-    for names in (COMPONENTS, *_ESM25):
-        if set(names) <= set(order):
-            return [list(order).index(name) for name in names]
-    raise ValueError(f"its components {', '.join(order)} hold no acceleration to the east, to the north and up")
 
 
 def _orders(folder, raw):

@@ -25,10 +25,6 @@ ASKED = "answer = ...  # yours"
 WITHOUT_TRAINING = ("records", "model-*")  # stages of a run that the others follow from in seconds
 
 
-class CannotCopy(ValueError):
-    """What was asked cannot be had: one sentence with the remedy."""
-
-
 def check(exercise, answer, study=None):
     """Print what a right answer teaches; AssertionError with the likely mistake for a wrong one (exercises.csv).
 
@@ -71,15 +67,11 @@ def copied(notebook, kind):
 
 
 def zip_run(run, path):
-    """Write the records and models of the run in folder ``run`` to the zip at ``path``, as runs/NAME/…; its size in
-    bytes, or None where no finished run stands."""
-    if not (run / "index.html").exists():
-        return None
+    """Write the records and models of the run in folder ``run`` to the zip at ``path``, as runs/NAME/…"""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for stage in (stage for pattern in WITHOUT_TRAINING for stage in sorted(run.glob(pattern))):
             for file in sorted(file for file in stage.rglob("*") if file.is_file()):
                 archive.write(file, Path("runs", run.name, file.relative_to(run)))
-    return path.stat().st_size
 
 
 def main(arguments=None):
@@ -89,26 +81,27 @@ def main(arguments=None):
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where they go: new, or empty")
     parser.add_argument("--run", type=Path, metavar="FOLDER", help="a finished run to zip (the quick default's)")
     asked = parser.parse_args(arguments)
+    run = (asked.run or Study("quick").folder).resolve()
+    finished, zipped = (run / "index.html").exists(), asked.folder / f"run-{run.name}.zip"
     try:
-        if asked.run and not (asked.run / "index.html").exists():
-            raise CannotCopy(f"--run {asked.run}: no finished run there, index.html is missing: give runs/NAME")
+        if asked.run and not finished:
+            raise OSError(f"--run {asked.run}: no finished run there, index.html is missing: give runs/NAME")
         if asked.folder.exists() and not (asked.folder.is_dir() and not any(asked.folder.iterdir())):
-            raise CannotCopy(f"{asked.folder} is no empty folder, and what students wrote stays: give a new one")
+            raise OSError(f"{asked.folder} is no empty folder, and what students wrote stays: give a new one")
         asked.folder.mkdir(parents=True, exist_ok=True)
         for path in choose():
             made = copied(nbformat.read(path, as_version=4), asked.kind)
             nbformat.write(made, asked.folder / path.name)
             print(asked.folder / path.name)
-        run = (asked.run or Study("quick").folder).resolve()
-        zipped = asked.folder / f"run-{run.name}.zip"
-        size = zip_run(run, zipped)
-    except (CannotCopy, OSError) as error:
+        if finished:
+            zip_run(run, zipped)
+            size_in_mb = zipped.stat().st_size / 1e6
+            print(f"{zipped}  {size_in_mb:.0f} MB: unpack it in the study's folder, and no notebook trains")
+        else:
+            print(f"no finished run stands in {run}, so none is zipped: ./run_all.sh quick makes it, in minutes")
+    except OSError as error:
         print(error, file=sys.stderr)
         return 2
-    if size is None:
-        print(f"no finished run stands in {run}, so none is zipped: ./run_all.sh quick makes it, in minutes")
-    else:
-        print(f"{zipped}  {size / 1e6:.0f} MB: unpack it in the study's folder, and no notebook trains")
     return 0
 
 

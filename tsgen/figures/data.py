@@ -183,6 +183,5 @@ def score_improper(study):
         ax.plot(x[best], rows.loc[best, "value"], "o", markersize=11, markerfacecolor="none", color=ORANGE)
         ax.axvline(1, color="black", linewidth=0.8, linestyle=":")
         ax.set(xlabel="scatter of generated ln f0 / true scatter", ylabel=text)
-    return finish(
-        drawn, study, "generators of the right median; ring: what is taken for the best; band: 5 to 95 % of draws"
-    )
+    title = "generators of the right median; ring: what is taken for the best; band: 5 to 95 % of draws"
+    return finish(drawn, study, title)

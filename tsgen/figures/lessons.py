@@ -177,11 +177,9 @@ def times_block(study):
     s = study.settings.timesnet
     k, d, n = s.top_k, s.d_model, s.n_samples
     texts = [f"x\n(T, d)\nT = {n}, d = {d}", f"amplitude\nspectrum\nits {k} strongest\nfrequencies f"]
-    texts += [
-        "fold at p = T / f\n(T, d) →\n(rows, p, d)",
-        f"inception\n{d} → {s.d_ff}, GELU,\ninception\n{s.d_ff} → {d}",
-    ]
-    texts += ["unfold\n(rows, p, d) →\n(T, d)", f"sum of the\n{k} branches\nby weight", "+", "norm\nnext block\nor z"]
+    texts += ["fold at p = T / f\n(T, d) →\n(rows, p, d)"]
+    texts += [f"inception\n{d} → {s.d_ff}, GELU,\ninception\n{s.d_ff} → {d}", "unfold\n(rows, p, d) →\n(T, d)"]
+    texts += [f"sum of the\n{k} branches\nby weight", "+", "norm\nnext block\nor z"]
     drawn, ax, x = boxes(texts, (10.5, 3.2), (-1.4, 1.8))
     arrow(ax, (x[2], 1.42), (x[2], 1.06), f"{k} branches: one a period, each with its own map", (x[3], 1.55))
     ax.plot([x[1], x[1], x[5]], [-0.05, -0.5, -0.5], color=ORANGE, linewidth=1)
