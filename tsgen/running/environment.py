@@ -24,7 +24,6 @@ LOG = VENV / "set-up.log"
 UNFINISHED = VENV / "unfinished"  # there while packages are installed, and after a kill
 # seconds, and only until all is known to be there: pip stands by
 IMPATIENT = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_TIMEOUT": "20"}
-UNREACHABLE = "connection broken by"  # as pip words it at each try
 
 
 def choose(only=None, folder=NOTEBOOKS):
@@ -72,10 +71,6 @@ def unfit():
 
 
 # ---- making .venv ----
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def succeeds(*command, **environ):
@@ -132,11 +127,11 @@ def install():
     by_uv = (uv, "pip", "install", "--python", PYTHON, *build, "--compile-bytecode", "-r", LOCK)
     done = uv and succeeds(*by_uv, "--dry-run", **IMPATIENT) and succeeds(*by_uv)
     if not done:
-        say(f"uv cannot ({complaint()[1]}): pip does it, with the PyTorch that it finds")
+        print(f"uv cannot ({complaint()[1]}): pip does it, with the PyTorch that it finds", file=sys.stderr, flush=True)
         done = succeeds(*pip, "-r", LOCK)
     if not (done and succeeds(*pip, "--no-deps", "--no-build-isolation", "-e", ROOT)):
         said, why = complaint()
-        if UNREACHABLE in said and "No matching distribution" in why:
+        if "connection broken by" in said and "No matching distribution" in why:
             sys.exit("No package index can be reached: connect to the network or tell pip of one, then run this again.")
         if (free_in_gb := shutil.disk_usage(VENV).free / 1e9) < 1:
             sys.exit(f"The disk is full ({free_in_gb:.1f} GB left): {VENV} takes 2 GB, 6 GB with PyTorch's CUDA build.")
@@ -150,7 +145,8 @@ def make():
     kept = stands()
     if kept and not lacks():
         return
-    say("Setting up .venv with the packages of requirements.lock (once, minutes); .venv/set-up.log tells how far it is")
+    told = "Setting up .venv with the packages of requirements.lock (once, minutes)"
+    print(f"{told}; .venv/set-up.log tells how far it is", file=sys.stderr, flush=True)
     if not kept:
         begin()
     install()

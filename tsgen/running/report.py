@@ -20,7 +20,6 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 from tsgen import config, findings
-from tsgen.roles import ROLES, label
 from tsgen.running import front
 
 FORMULA_SIZE_IN_PT = 13
@@ -51,14 +50,10 @@ ORDER = ("Scores", "Bias and spread", "Memorisation", "Averaging", "Scenario", "
 
 def pivot(rows):
     """DataFrame of findings: a row for each subject and what else sets them apart, a column for each measure."""
-    frame = pd.DataFrame(rows).reindex(columns=SET_APART).astype(object)
-    frame = frame.where(frame.notna(), "").assign(text=[findings.text(row) for row in rows])
-    apart = ["subject", *(name for name in SET_APART[1:] if frame[name].nunique() > 1)]
-    for name in ("subject", "against"):
-        frame[name] = [label(value) if value in ROLES else readable(value) for value in frame[name]]
-    frame["column"] = [readable(f"{row.get('measure') or ''}, {row.get('statistic') or ''}") for row in rows]
-    wide = frame.pivot_table(index=apart, columns="column", values="text", aggfunc=" / ".join, sort=False)
-    wide = wide.reset_index().rename_axis(columns=None)
+    frame = findings.table(rows)
+    apart = ["subject", *(name for name in SET_APART[1:] if frame[name].nunique(dropna=False) > 1)]
+    frame["statistic"] = [readable(f"{row['measure']}, {row['statistic']}") for row in frame.to_dict("records")]
+    wide = findings.pivot(frame, apart, "statistic").reset_index()
     return wide.rename(columns={name: "" if name == "subject" else readable(name) for name in apart})
 
 

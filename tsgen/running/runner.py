@@ -45,7 +45,7 @@ def say(name, seconds, rest=""):
 
 def side_by_side(work, tasks, *arguments, **environ):
     """Yield (task, seconds, text) as each ``work(task, *arguments)`` ends, in as many processes as cores, with
-    ``environ`` set. text: what ``work`` returns ("" where all went well), its error or its process's end in a sentence.
+    ``environ`` set. text: what ``work`` returns ("" for nothing), its error or its process's end in a sentence.
     What is at work is ended when the caller stops."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawn = multiprocessing.get_context("spawn")
@@ -74,7 +74,7 @@ def _as_worker(environ):
 def _timed(work, *arguments):
     begun = time.monotonic()
     try:
-        text = work(*arguments)
+        text = work(*arguments) or ""
     except Exception as error:  # one task's trouble is one sentence and stops no other
         name = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "  # not meant for readers
         text = name + " ".join(str(error).split())
@@ -128,7 +128,6 @@ def _train(name, arguments):
 
     with redirect_stdout(io.StringIO()):  # what a study says of its records was said once
         Study(*arguments).model(name)
-    return ""
 
 
 def changed_parameters(notebook, values):
@@ -146,7 +145,7 @@ def code_key():
 
 
 def execute(notebook, folder, values):
-    """Execute one notebook into ``folder``/notebooks; returns the end of its traceback, "" where it has none. One that
+    """Execute one notebook into ``folder``/notebooks; returns the end of its traceback, if it has one. One that
     ends because the records lack what it needs has not failed."""
     into, changed = folder / "notebooks" / notebook.name, changed_parameters(notebook, values)
     options = {"cwd": notebook.parent, "kernel_name": "python3", "progress_bar": False}
@@ -159,7 +158,6 @@ def execute(notebook, folder, values):
         executed = nbformat.read(into, as_version=4)  # without papermill's notes of a failure
         executed.cells = [cell for cell in executed.cells if ERROR_MARKER not in cell.metadata.get("tags", ())]
         nbformat.write(executed, into)
-    return ""
 
 
 def left_out(path):
