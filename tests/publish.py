@@ -14,8 +14,9 @@ import pandas as pd
 
 from tsgen import findings
 from tsgen.evidence.distances import COMPARED, DISTANCE, RIVALS
+from tsgen.experiments import N_SPLITS
 from tsgen.features import FEATURES
-from tsgen.roles import described
+from tsgen.roles import described, label
 from tsgen.running import front
 from tsgen.running.environment import ROOT, choose
 from tsgen.running.runner import code_key
@@ -159,8 +160,12 @@ def recorded_table(stored):
         return ""
     splits = findings.select(rows[rows["set"].str.endswith("splits")], measure="score")
     judged = pd.concat([pooled[pooled["measure"] != "score"], splits]).assign(set="")
+    gap = findings.select(rows, **front.SCORE | {"subject": "timesnet", "against": "cvae"})["value"]
+    score = f"The paper's S × S is over {N_SPLITS} splits, blank where that was not tried; over {len(gap)} folds "
+    score += f"{label('timesnet')} less {label('cvae')} is {findings.text(findings.over(gap))}."
     about = f"On {len(stations)} **recorded** stations ({run['attribution']}; `{run['command']}`, {run['date']}):"
-    return f"{about}\n\n{distance_table(judged)}\n\n{beaten(pooled)}".rstrip()
+    parts = (about, distance_table(judged), score if len(splits) and len(gap) else "", beaten(pooled))
+    return "\n\n".join(filter(None, parts))
 
 
 def readme(root, results=None):

@@ -65,7 +65,7 @@ def _ratio(wanted, found):
 
 def renoised(records, n_per_station, seed=0):
     """Control: recordings of the station drawn with replacement, each through the carrier: its shape, not its wave.
-    What rewards it rewards copying that no comparison of waves finds. A record is as long as its source."""
+    What rewards it rewards copying that no correlation of waveforms finds. A record is as long as its source."""
     carrier, samples = Carrier(records.n_samples, records.sampling_rate_in_hz), []
 
     def carried(own, generator):

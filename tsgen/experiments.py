@@ -165,9 +165,9 @@ def brief(study):
 
 
 def cgm_leaks(variants):
-    """The public code's split by record put back, with events on both sides. Loss: minus log likelihood bound a value,
-    ln amplitude in ln cm/s², over training and over held-out target records; a leak would show as a held-out loss
-    nearer to the training one."""
+    """The public code's split by record put back, with events on both sides. Loss: minus the lower bound of the log
+    likelihood, per value (ln amplitude, ln cm/s²), over training and over held-out target records; a leak would show as
+    a held-out loss nearer to the training one."""
     for number, (trial, split) in enumerate({"as chosen": "events", "fault: split by record": "records"}.items()):
         study = variants.study(number, seed=1, split=split)
         inside, outside = (_loss(study.model("cgm"), some) for some in (study.training, study.held_out))

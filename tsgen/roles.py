@@ -44,7 +44,10 @@ ROLES = {
         "random phase", "#B59F00", (0, (1, 2)), "control: noise with the station's mean spectrum and envelope"
     ),
     "control_renoised": Role(
-        "re-noised recordings", "#117733", (0, (9, 1.5, 1, 1.5)), "control: recordings whose shape new noise takes"
+        "re-noised recordings",
+        "#117733",
+        (0, (9, 1.5, 1, 1.5)),
+        "control: re-noised recordings, whose shape new noise takes",
     ),
     "control_regression": Role(
         "regressed spectrogram", "#7F4F24", (0, (8, 2, 2, 2)), "control: regression of the spectrogram, no network"
@@ -53,7 +56,10 @@ ROLES = {
         "stochastic method", "#332288", (0, (1, 3)), "control: stochastic method with the station's fitted spectrum"
     ),
     "control_shift": Role(
-        "shifted background", "#E66100", (0, (1, 1, 4, 1)), "control: the station's mean, others' scatter"
+        "shifted background",
+        "#E66100",
+        (0, (1, 1, 4, 1)),
+        "control: shifted background, station's mean, others' scatter",
     ),
     "control_other": Role("another station's generator", "#999999", "-.", "control: another station's generator"),
     "gmm": Role("ground-motion model, the region's bias", "#777777", (0, (2, 4))),
