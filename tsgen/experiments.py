@@ -33,7 +33,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_TRAININGS, N_NETWORKS, N_SPLITS, N_TRANSFERS = 5, 4, 20, 3
 N_ROUGH, N_ABLATED, N_REGRESSED = 12, 2, 8  # networks of ``roughness`` and ``regressed``
 POWER_NETWORK = 21  # seed of a network that nothing else uses
-N_FEW, N_CHOICES = 3, 2  # networks of ``few``, and choices of the few records in each
+N_FEW, N_CHOICES = 3, {"simulated": 10, "recorded": 4}  # networks of ``few``, and choices of the few records in each
 POOLED = (1001, 1002, 1003, 1004)  # networks that nothing else uses: what the ideal of ``few`` knows
 N_POOL, N_POWER = 600, 400  # records a station and draws of ``power``
 UNTRAINED = ("evolve", "control_average", "control_bootstrap", "control_phase", "control_renoised", *LAWS)
@@ -272,16 +272,17 @@ def power(variants):
 
 
 def few(variants):
-    """Motion of a station from n of its records, everyone given the same: three other networks, two choices of the
-    records in each; recordings: stations left out one by one, five folds of events, one choice."""
+    """Motion of a station from n of its records, everyone given the same: three other networks, ten choices of the
+    records in each; recordings: stations left out one by one, five folds of events, four choices."""
     whole = variants.study("whole")
+    choices = range(N_CHOICES[whole.kind])
     if variants.records:
-        yield {}, findings.table(few_records.told(whole.folds(), choices=range(N_CHOICES - 1)))
+        yield {}, findings.table(few_records.told(whole.folds(), choices=choices))
         return
     known = whole.keep_table("pool", lambda: station_term.simulated(whole.settings.simulation, POOLED), settings=POOLED)
     for seed in range(1, N_FEW + 1):
         study = variants.study(seed, seed=seed)
-        yield {"network": seed}, findings.table(few_records.told([study], choices=range(N_CHOICES), pool=known))
+        yield {"network": seed}, findings.table(few_records.told([study], choices=choices, pool=known))
 
 
 EXPERIMENTS = (power, *map(trials_of, TRIALS), trainings, networks, folds, recorded, onehot, transfer)
