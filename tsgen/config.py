@@ -225,7 +225,7 @@ class EvolveSettings(Checked):
     blended_between: float = 0.7  # share of B averaged over shifts in frequency: a site's peak may stand anywhere
     blended_within: float = 0.5  # of W, for the same reason: it weighs the records, and draws nothing but "gaussian"
     calibrated: bool = False  # for what lending and carrying add in the mean: gains nothing where times are kept
-    draws: str = "lent"  # of a record's own term; "gaussian", by W, doubles the distance of durations
+    draws: str = "lent"  # of a record's own term; "gaussian", by W, is about as near
 
 
 @dataclass(frozen=True)
