@@ -188,7 +188,7 @@ def test_another_stations_generator_and_all_recordings_end_where_they_must(rows)
 def test_a_held_out_recording_is_judged_by_the_fold_that_has_not_seen_it(monkeypatch):
     """Each of two folds is right for its own held-out events and 9 off for the other's, which it was trained on."""
     rng, columns = np.random.default_rng(0), list(SPECTRAL[:2])
-    monkeypatch.setattr(few, "spectral", lambda study: columns)
+    monkeypatch.setattr(new_station, "spectral", lambda study: columns)
     truth = pd.DataFrame(rng.normal(size=(8, 4)), columns=[*columns, *new_station.MEASURED])
     truth = truth.assign(station=["A", "A", "B", "B"] * 2, event=list("abcdefgh"))
     folds = [truth[:4], truth[4:]]

@@ -68,7 +68,7 @@ def k_sweep(study):
             theory = select(rows, subject="theory")
             axes[1].plot(theory["k"], theory["value"], color="black", linestyle=":", label="theory, ½ ln Σw²")
     if len(study.stations) > 1:
-        band = findings.one(scores.recordings(study), against="held_out", statistic="S × S")
+        band = findings.maybe(scores.recordings(study), against="held_out", statistic="S × S")
         look = {"color": style.SAME, "label": "recordings against recordings", "zorder": 0}
         axes[0].axhspan(band["low"], band["high"], **look)
         axes[0].set_ylim(min(0.0, axes[0].get_ylim()[0]), 1)

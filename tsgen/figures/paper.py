@@ -164,13 +164,14 @@ def scores(study):
     drawn, axes = plt.subplots(1, len(protocols), sharex=True, sharey=True, **size)
     for ax, protocol in zip(axes[0], protocols, strict=True):
         found = pd.concat([findings.select(evidence.scores(study, name), protocol=protocol) for name in names])
-        chance = findings.select(found, statistic="S × S, chance").iloc[0]
+        chance = findings.select(found, statistic="S × S, chance").head(1)
         band, words = {"edgecolor": "white"}, "recordings against recordings"
-        ax.axvspan(chance["low"], chance["high"], facecolor="#dddddd", label="chance", **band)
+        for low, high in chance[["low", "high"]].to_numpy():
+            ax.axvspan(low, high, facecolor="#dddddd", label="chance", **band)
         for low, high in against[["low", "high"]].to_numpy():
             ax.axvspan(low, high, facecolor=SAME, hatch="///", label=words, **band)
         for y, name in enumerate(names):
-            style.draw_score(ax, findings.one(found, subject=name, statistic="S × S"), y, color=role(name).color)
+            style.draw_score(ax, findings.maybe(found, subject=name, statistic="S × S"), y, color=role(name).color)
         ax.set_yticks(range(len(names)), [role(name).label for name in names])
         ax.set(xlabel="station-specificity score, S × S", title=protocol.replace("_", "-"))
         ax.set_ylim(len(names) - 0.4, -0.8)
