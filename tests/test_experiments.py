@@ -25,7 +25,7 @@ def short(tmp_path, monkeypatch):
     for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED", "N_FEW"):
         monkeypatch.setattr(experiments, name, 2)
     monkeypatch.setattr(experiments, "N_ABLATED", 1)
-    monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 2, "recorded": 1})
+    monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 1, "recorded": 1})
     monkeypatch.setattr(experiments, "POOLED", (1001,))
     monkeypatch.setattr(experiments, "N_POOL", 4 * 18)  # an event is held out at every station: 18 + 12 are too few
     monkeypatch.setattr(experiments, "N_POWER", 4)
@@ -34,6 +34,7 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "JUDGED", JUDGED)
     monkeypatch.setattr(experiments, "CONTROLS", tuple(name for name in JUDGED if name.startswith("control")))
     monkeypatch.setattr(trials, "BEFORE", {})
+    monkeypatch.setattr(trials, "N_CHOICES", 2)
     for model, of in trials.TRIALS.items():
         ends = list(of.items())[:: len(of) - 1]  # as before, and the last one, changed
         monkeypatch.setitem(trials.TRIALS, model, dict(ends))

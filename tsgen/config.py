@@ -268,7 +268,7 @@ class Profile:
     mixed_records: int = 5  # k of the paper
     held_out_share: float = 0.3
     n_halves: int = 200  # random halves behind a ceiling, permutations behind a chance level
-    n_fresh: int = 600  # records of fresh truth a station: held-out ones are too few to judge bias by
+    n_fresh: int = 400  # records of fresh truth a station: held-out ones are too few to judge bias by
     fewest_background: int = 200  # below it the simulated background serves phase 0
     most_background: int = 0  # records of it that are used, spread over all; 0: every one
 

@@ -115,11 +115,11 @@ def _rotd(x, percentiles):
 
 def _outer(x):
     """Mask (n, t) of the points of x (n, 2, t) that can be the farthest in some direction. The path and its mirror
-    image span a polygon (corners: the farthest of every fourth sample in eight directions); a point nearer to the
+    image span a polygon (corners: the farthest of every eighth sample in eight directions); a point nearer to the
     origin than the polygon's nearest edge is nowhere the farthest. Few are left."""
     angle = np.pi * np.arange(8) / 8
-    some = x[..., ::4]
-    along = np.column_stack([np.cos(angle), np.sin(angle)]) @ some  # (n, direction, t / 4)
+    some = x[..., ::8]
+    along = np.column_stack([np.cos(angle), np.sin(angle)]) @ some  # (n, direction, t / 8)
     place = np.abs(along).argmax(axis=2)
     sign = np.sign(np.take_along_axis(along, place[..., None], axis=2)[..., 0])
     corner = np.take_along_axis(some, place[:, None], axis=2) * sign[:, None]  # (n, 2, corner)

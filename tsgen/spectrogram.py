@@ -38,12 +38,12 @@ def inverse(z, n_fft, hop, n_samples, scale=None):
 
 def griffin_lim(amplitude, start, n_fft, hop, n_samples, iterations):
     """Wave (..., time) whose spectrogram has nearly ``amplitude`` (..., bins, frames), begun at ``start``'s phase."""
-    current = torch.polar(amplitude, start.angle())
+    current = amplitude * start.sgn()
     previous = torch.zeros_like(current)
     for _ in range(iterations):
         consistent = transform(inverse(current, n_fft, hop, n_samples), n_fft, hop)
         ahead = consistent - 0.5 / (1 + 0.5) * previous  # momentum 0.5
-        current, previous = torch.polar(amplitude, ahead.angle()), consistent
+        current, previous = amplitude * ahead.sgn(), consistent
     return inverse(current, n_fft, hop, n_samples)
 
 

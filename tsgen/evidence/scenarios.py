@@ -38,7 +38,7 @@ def scenarios(study, which):
         rows = rows.fillna({"magnitude": REFERENCE_MAGNITUDE, "distance_in_km": REFERENCE_DISTANCE_IN_KM})
         rows["depth_in_km"] = np.minimum(DEPTH_IN_KM, 0.8 * rows["distance_in_km"])
         rows = rows.assign(station=study.stations[0], vs30_in_m_per_s=vs30_of(study, study.stations[0]))[SCENARIO]
-        return rows.loc[rows.index.repeat(max(4, s.n_generated // 2))]
+        return rows.loc[rows.index.repeat(max(4, s.n_generated // 3))]
     own = study.training.take(scenario_known(study.training)).table.reindex(columns=SCENARIO)
     if not len(own):
         raise ValueError("no record has a magnitude and a distance: there is no scenario to generate")
