@@ -32,7 +32,8 @@ from tsgen.needs import LEFT_OUT, Lacking
 from tsgen.running.environment import LOCK, ROOT
 
 PARAMETERS = ("PROFILE", "RECORDS", "STATIONS", "SEED")
-LONGEST_FIRST = ("08", "07", "03", "04", "09")  # the other notebooks follow in their order
+WITHOUT_CGM = ("03", "04", "05", "01", "02")  # at work while the last model is trained
+LONGEST_FIRST = ("08", "07", "09", "10")  # the other notebooks follow in their order
 ERROR_MARKER = "papermill-error-cell-tag"  # of the cells in which papermill tells of a failure
 TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LINES_OF_A_TRACEBACK = 8  # of a notebook that failed, as printed and on the page; the notebook has them all
@@ -123,6 +124,13 @@ def prepare(names, *arguments):
         say(f"model {name}", seconds, refused)
 
 
+def _do(task, folder, values):
+    """Execute a notebook (its path), or train a model (its name)."""
+    if isinstance(task, Path):
+        return execute(task, folder, values)
+    return _train(task, (values["PROFILE"], values["RECORDS"] or None, values["STATIONS"] or None, values["SEED"]))
+
+
 def _train(name, arguments):
     from tsgen.study import Study
 
@@ -172,8 +180,8 @@ def left_out(path):
     return lacking
 
 
-def run(notebooks, folder, values):
-    """Execute ``notebooks`` side by side, a line for each as it ends; returns the content of run.json:
+def run(notebooks, folder, values, models=()):
+    """Train ``models`` and execute ``notebooks`` side by side, a line for each as it ends; returns run.json's content:
     {notebook: {"seconds", "code" (code_key) or "error" (the end of its traceback), and "left out" (``left_out``)}}."""
     note, key = folder / "run.json", code_key()
     done = json.loads(note.read_text()) if note.exists() else {}
@@ -182,12 +190,16 @@ def run(notebooks, folder, values):
     store.write_json(note, done)
     (folder / "index.html").unlink(missing_ok=True)  # a page stands only for a run that went to its end
     (folder / "notebooks").mkdir(exist_ok=True)
-    longest_first = sorted(notebooks, key=lambda path: (*LONGEST_FIRST, path.name[:2]).index(path.name[:2]))
+    first = (*WITHOUT_CGM, *LONGEST_FIRST) if models else LONGEST_FIRST
+    in_order = sorted(notebooks, key=lambda path: (*first, path.name[:2]).index(path.name[:2]))
     with tempfile.TemporaryDirectory() as jupyter:  # "python3" is what runs this, whatever the user has installed
         # a failing cell is told by papermill: the kernel's own account of it would be noise
         write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
         environ = {"JUPYTER_PATH": jupyter, "TSGEN_STATIC": "1"}  # a picture where a reader gets sliders
-        for path, seconds, error in side_by_side(execute, longest_first, folder, values, **environ):
+        for path, seconds, error in side_by_side(_do, [*models, *in_order], folder, values, **environ):
+            if path in models:
+                say(f"model {path}", seconds, error)
+                continue
             done[path.stem] = {"seconds": round(seconds, 1)} | ({"error": error} if error else {"code": key})
             lacking = left_out(folder / "notebooks" / path.name)
             done[path.stem] |= {"left out": lacking} if lacking else {}
@@ -201,10 +213,10 @@ def main(asked):
     begun = time.monotonic()
     given = asked.word, asked.records, asked.stations, asked.seed
     study = open_study(*given, asked.unit, asked.fresh)
-    if not asked.only:  # a notebook builds what it lacks; all of them need every model
+    models = [] if asked.only else list(study.models)  # a notebook builds what it lacks; all of them need every model
+    if models:
         print(study.memory(), flush=True)
-        prepare(list(study.models), *(value or None for value in given[:3]), asked.seed)
-    done = run(asked.notebooks, study.folder, dict(zip(PARAMETERS, given, strict=True)))
+    done = run(asked.notebooks, study.folder, dict(zip(PARAMETERS, given, strict=True)), models)
 
     from tsgen.figures import CAPTIONS
     from tsgen.running import report
