@@ -171,7 +171,7 @@ def score_improper(study):
     """The paper's score rises where generated f0 scatters less than it should; the energy distance is least where it
     scatters as it should."""
     drawn, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-    words = {"score": "the paper's score, S × S\n(the higher, the better)"}
+    words = {"score": "score S × S\n(the higher, the better)"}
     words["f0"] = "energy distance of ln f0\n(the lower, the better)"
     for ax, (measure, text) in zip(axes, words.items(), strict=True):
         rows = findings.select(improper(study), measure=measure)
