@@ -149,7 +149,7 @@ def executed(notebook):
 def run(tmp_path):
     """Folder of a run that has ended."""
     folder = tmp_path / "runs" / "quick"
-    for name in ("records/waveforms.hdf5", "model-cgm/best.pt", "generated-cgm/waveforms.hdf5", "index.html"):
+    for name in ("records/waveforms.hdf5", "model-cgm/last.pt", "generated-cgm/waveforms.hdf5", "index.html"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
@@ -165,7 +165,7 @@ def test_the_command_writes_copies_and_what_spares_the_training(kind, run, tmp_p
         kept = [cell.source for cell in original.cells if kind == "teacher" or not tagged(cell, course.SOLUTION)]
         assert [cell.source for cell in written.cells if cell.source != course.ASKED] == kept
     with zipfile.ZipFile(into / "run-quick.zip") as archive:
-        names = {"runs/quick/records/waveforms.hdf5", "runs/quick/model-cgm/best.pt"}
+        names = {"runs/quick/records/waveforms.hdf5", "runs/quick/model-cgm/last.pt"}
         assert set(archive.namelist()) == names
     assert "MB: unpack it" in capsys.readouterr().out.splitlines()[-1]
 

@@ -25,7 +25,7 @@ def short(tmp_path, monkeypatch):
     for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED", "N_FEW"):
         monkeypatch.setattr(experiments, name, 2)
     monkeypatch.setattr(experiments, "N_ABLATED", 1)
-    monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 1, "recorded": 1})
+    monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 2, "recorded": 1})
     monkeypatch.setattr(experiments, "POOLED", (1001,))
     monkeypatch.setattr(experiments, "N_POOL", 4 * 18)  # an event is held out at every station: 18 + 12 are too few
     monkeypatch.setattr(experiments, "N_POWER", 4)

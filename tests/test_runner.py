@@ -113,7 +113,7 @@ def test_models_are_trained_into_the_run_s_folder(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path))
     monkeypatch.delenv("TSGEN_UNIT", raising=False)
     study = runner.open_study("smoke")
-    runner.prepare(["timesnet", "cvae", "no_such"], "smoke")
+    assert runner.run([], study.folder, OWN | {"PROFILE": "smoke"}, ["timesnet", "cvae", "no_such"]) == {}
     said = capsys.readouterr().out
     assert {"model-timesnet", "model-cvae"} <= {folder.name for folder in store.standing(study.folder)}
     assert "no_such" in said

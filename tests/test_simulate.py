@@ -125,8 +125,8 @@ def judge(settings, seed):
 
 @pytest.mark.parametrize("counts", [(60,) * 5, (71, 80, 46, 72, 56)], ids=["quick", "published"])
 def test_the_default_is_as_hard_as_the_published_stations(counts):
-    """Mean of 4 seeds, and the default seed 0: 200 halves, bands of the published score 0.938 and similarity 0.082."""
-    measured = np.array([judge(only_targets(QUICK, counts), seed) for seed in range(4)])
+    """Mean of 12 seeds, and the default seed 0: 200 halves, bands of the published score 0.938 and similarity 0.082."""
+    measured = np.array([judge(only_targets(QUICK, counts), seed) for seed in range(12)])
     for score, similarity, *planted in (measured.mean(axis=0), measured[0]):
         assert 0.88 < score < 0.95
         assert 0.05 < similarity < 0.13

@@ -295,7 +295,10 @@ class ReleasedBank:
         if station not in self.stations:
             raise ValueError(f"station {station!r} is not in {self.path}; it has {', '.join(self.stations)}")
         with np.load(self.path, allow_pickle=False) as bank:
-            arrays = [bank[f"{kind}_{station}"] for kind in KINDS]
+            try:
+                arrays = [bank[f"{kind}_{station}"] for kind in KINDS]
+            except ValueError as error:  # Python objects, which are not loaded
+                raise ValueError(f"{self.path}, {station}: {error}; save it again as plain float arrays") from error
         z, *scales = arrays
         if z.ndim != 3 or any(scale.size != 3 * len(z) for scale in scales):
             shapes = ", ".join(str(array.shape) for array in arrays)

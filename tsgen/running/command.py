@@ -57,7 +57,7 @@ def options(arguments):
     parser.add_argument("--background", type=partial(whole, lowest=1), metavar="N", help="background records at most")
     parser.add_argument("--only", type=given, metavar="03[,05]", help="these notebooks instead of all")
     parser.add_argument("--fresh", action="store_true", help="delete the run's folder first")
-    parser.add_argument("--fast", action="store_true", help="with test: under five minutes")
+    parser.add_argument("--fast", action="store_true", help="with test: about seven minutes")
     asked = parser.parse_args(arguments)
     if asked.word not in (known := [*config.PROFILES, *WORDS]):
         parser.error(f"unknown profile or word {asked.word!r}: known are {', '.join(known)}")

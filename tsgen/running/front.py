@@ -55,8 +55,8 @@ def abstract(rows, run):
     n, stations, unseen = len(table(rows)), run.get("stations") or (), (run.get("records") or {}).get("held_out")
     if n and stations and unseen:
         said.append(
-            f"Here {n - 1} generators, models and controls that have learned nothing, make records of {len(stations)}"
-            f" {run.get('kind')} stations, judged by {unseen} recordings of earthquakes that none of them has seen."
+            f"Here {n - 1} generators, models and controls that have learned next to nothing, make records of "
+            f"{len(stations)} {run.get('kind')} stations, judged by {unseen} recordings of earthquakes that none of them has seen."
         )
     reference = {"against": "fresh" if run.get("kind") == "simulated" else "held_out"}
     for sentence, names, where in SENTENCES:

@@ -117,25 +117,14 @@ def open_study(profile, records="", stations="", seed=0, unit=None, fresh=False)
     return study
 
 
-def prepare(names, *arguments):
-    """Train the models ``names`` of Study(*arguments), its records read before, side by side; a line for each."""
-    print(f"models {', '.join(names)}, side by side; those that stand are loaded", flush=True)
-    for name, seconds, refused in side_by_side(_train, names, arguments):
-        say(f"model {name}", seconds, refused)
-
-
 def _do(task, folder, values):
     """Execute a notebook (its path), or train a model (its name)."""
     if isinstance(task, Path):
         return execute(task, folder, values)
-    return _train(task, (values["PROFILE"], values["RECORDS"] or None, values["STATIONS"] or None, values["SEED"]))
-
-
-def _train(name, arguments):
     from tsgen.study import Study
 
     with redirect_stdout(io.StringIO()):  # what a study says of its records was said once
-        Study(*arguments).model(name)
+        Study(values["PROFILE"], values["RECORDS"] or None, values["STATIONS"] or None, values["SEED"]).model(task)
 
 
 def changed_parameters(notebook, values):
@@ -231,4 +220,5 @@ def main(asked):
 
 
 if __name__ == "__main__":
-    prepare(list(open_study(sys.argv[1]).models), sys.argv[1])
+    filled = open_study(sys.argv[1])
+    run([], filled.folder, dict(zip(PARAMETERS, (sys.argv[1], "", "", 0), strict=True)), list(filled.models))
