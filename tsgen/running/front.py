@@ -56,7 +56,8 @@ def abstract(rows, run):
     if n and stations and unseen:
         said.append(
             f"Here {n - 1} generators, models and controls that have learned next to nothing, make records of "
-            f"{len(stations)} {run.get('kind')} stations, judged by {unseen} recordings of earthquakes that none of them has seen."
+            f"{len(stations)} {run.get('kind')} stations, judged by {unseen} recordings of earthquakes "
+            "that none of them has seen."
         )
     reference = {"against": "fresh" if run.get("kind") == "simulated" else "held_out"}
     for sentence, names, where in SENTENCES:
