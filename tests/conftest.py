@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsgen import evidence, findings
+from tsgen import evidence, findings, oscillator
 from tsgen.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,20 +41,25 @@ def study(smoke):
 
 @pytest.fixture(scope="session")
 def downloaded_folder(tmp_path_factory):
-    """Folder of two stations with six records each, TK.0205 and TK.1716, as ``tsgen.download fdsn`` leaves it."""
+    """Folder of two stations, TK.0205 and TK.1716, as ``tsgen.download fdsn`` leaves it: of five events each, as few as
+    a split takes."""
     import download_server  # ObsPy: only for those who ask
 
-    folder = tmp_path_factory.mktemp("downloaded") / "records"
-    with download_server.serving(download_server.Holdings()) as server:
+    folder, holdings = tmp_path_factory.mktemp("downloaded") / "records", download_server.Holdings()
+    for event in holdings.records.table.groupby("station")["event"].first():
+        del holdings.events[event]  # the catalogue's sixth of each
+    with download_server.serving(holdings) as server:
         assert download_server.fetch(server, "fdsn", folder) == 0
     return folder
 
 
 @contextmanager
-def few_draws():
-    """Bootstraps short enough for findings of which only the shape is looked at."""
+def few_draws(**also):
+    """Bootstraps short enough for findings of which only the shape is looked at; also: of the module oscillator."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(findings, "N_DRAWS", 40)
+        for name, value in also.items():
+            patch.setattr(oscillator, name, value)
         yield
 
 

@@ -472,6 +472,6 @@ def test_first_p_of_a_shallow_earthquake_is_its_hypocentral_time():
 
 def test_the_study_takes_the_folder(downloaded_folder, tmp_path):
     study = Study("smoke", downloaded_folder, "TK.0205,TK.1716", folder=tmp_path)
-    assert len(study.targets) == 12 and len(study.held_out) == 4
+    assert len(study.targets) == 10 and len(study.held_out) == 4
     assert set(study.records.table["window_from"]) == {"P picked"}  # in the minute before P there is only noise
     assert (study.records.table["energy_in_window"] > 0.5).all()

@@ -12,6 +12,7 @@ from test_study import recorded
 from tsgen import claims, dataset, experiments, findings, paper, trials
 from tsgen import study as study_module
 from tsgen.claims import CLAIMS, UNTESTED
+from tsgen.evidence import new_station
 from tsgen.findings import IDENTITY, finding
 
 JUDGED = ("timesnet", "cvae", "cgm", "control_bootstrap", "control_average", "control_renoised", "control_regression")
@@ -27,6 +28,8 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "N_ABLATED", 1)
     monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 2, "recorded": 1})
     monkeypatch.setattr(experiments, "POOLED", (1001,))
+    monkeypatch.setattr(new_station, "WHOLE", ("evolve", "control_renoised"))
+    monkeypatch.setattr(new_station, "NUMBERS", {"simulated": (0, 1, 2, 5), "recorded": (0, 1, 2, 4)})
     monkeypatch.setattr(experiments, "N_POOL", 4 * 18)  # an event is held out at every station: 18 + 12 are too few
     monkeypatch.setattr(experiments, "N_POWER", 4)
     monkeypatch.setattr(dataset, "FOLDS", 2)
@@ -38,7 +41,7 @@ def short(tmp_path, monkeypatch):
     for model, of in trials.TRIALS.items():
         ends = list(of.items())[:: len(of) - 1]  # as before, and the last one, changed
         monkeypatch.setitem(trials.TRIALS, model, dict(ends))
-    with few_draws():
+    with few_draws(STEPS_PER_PERIOD=8):
         yield
 
 

@@ -224,3 +224,10 @@ def test_the_ideal_is_the_nearest_of_all_who_know_no_more(study):
     part = new_station.everyone(study, 0, (OURS,), False, pool)
     counts = part[part["subject"] == IDEAL].groupby("set").size()
     assert counts.nunique() == 1 and len(counts) == 5
+
+
+@pytest.mark.parametrize("name", new_station.WHOLE)
+def test_everyone_who_makes_waves_makes_them_of_the_station_s_records(study, name):
+    own = study.training.take(new_station.chosen(study, 0, 2))
+    made = new_station._made(study, name, study.background, own, new_station.scenarios(study, False), 0)
+    assert made.stations == study.stations and np.abs(made.waveforms).max(axis=2).all()

@@ -3,7 +3,7 @@
 import matplotlib.figure
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, few_draws
 from test_records import made
 
 from tsgen import figures
@@ -14,9 +14,10 @@ from tsgen.needs import Lacking
 from tsgen.study import Study
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study("smoke", folder=tmp_path_factory.mktemp("runs") / "smoke")
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    with few_draws():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,13 @@ def split_station(station):
     return tuple(station.split(".", 1)) if "." in station else ("", station)
 
 
+def fitting(wanted, stations):
+    """The names among ``stations`` that ``wanted`` fits, in any case: in full, else those with this code alone."""
+    names = {name: name.upper() for name in stations}
+    code = [name for name in names if split_station(names[name])[1] == wanted.upper()]
+    return [name for name in names if names[name] == wanted.upper()] or code
+
+
 def filled(table):
     """The table with '' where text is missing."""
     present = table.columns.intersection(list(TEXT_COLUMNS))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tsgen import config, formats, records, simulate, store
+from tsgen.collection import fitting, split_station
 from tsgen.needs import LEFT_OUT, NEEDS, Lacking
 from tsgen.records import Records
 
@@ -180,9 +181,7 @@ class Dataset:
             return sorted(next((some for some in enough if len(some)), events).index[:N_TARGETS])
         names = []
         for wanted in self.wanted:
-            spelled = {name: name.upper() for name in events.index}  # "tk.0205" is TK.0205
-            same_code = [name for name in spelled if records.split_station(spelled[name])[1] == wanted.upper()]
-            fits = [name for name in spelled if spelled[name] == wanted.upper()] or same_code
+            fits = fitting(wanted, events.index)
             if len(fits) != 1:
                 unfit = "has poor records alone" if wanted in some.stations else "is not among the records"
                 problem = "is ambiguous: " + ", ".join(fits) if fits else unfit
@@ -236,7 +235,7 @@ class Dataset:
     @property
     def attribution(self):
         """Whose recordings the target stations' are; "" where it is not known here."""
-        networks = sorted({records.split_station(station)[0] for station in self.stations})
+        networks = sorted({split_station(station)[0] for station in self.stations})
         return "; ".join(ATTRIBUTIONS[network] for network in networks if network in ATTRIBUTIONS)
 
 

@@ -85,11 +85,17 @@ def finding(subject, against, measure, statistic, estimate, n=None, n_against=No
 
 def write(path, run, rows):
     """JSON of {"run": …, "findings": rows}, moved into place whole: a row with a value a line, six digits a number."""
-    rows = map(store.plain, with_value(rows))
-    rows = [{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    rows = [{name: _brief(value) for name, value in row.items()} for row in with_value(rows)]
     head = json.dumps(store.plain(run), indent=1)
     text = f'{{"run": {head}, "findings": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]}\n"
     store.write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def _brief(value):
+    """A finding's value as JSON has it: six digits of a number, None for NaN."""
+    if not isinstance(value, float):
+        return value if isinstance(value, str) else store.plain(value)
+    return float(f"{value:.6g}") if value == value else None
 
 
 def with_value(rows):

@@ -29,19 +29,24 @@ def measures(records):
         part = records.take(rows)
         x, speed = true_waveforms(part), velocities(part)
         running = np.cumsum((x[:, :2] ** 2).sum(axis=1), axis=1) / rate
-        energy, total = running[:, -1], running[:, -1:]
-        share = np.divide(running, total, out=np.full_like(running, np.nan), where=total > 0)
+        energy = running[:, -1]
         horizontal = np.abs(x[:, :2]).sum(axis=2) / rate
         duration = part.table["samples"].to_numpy(float) / rate
         peaks = [each for y in (x, speed) for each in (*np.abs(y).max(axis=2).T, *_rotd(y[:, :2], (50, 100)))]
-        time = np.arange(share.shape[1] + 1) / rate  # shares of the energy are reached linearly within a sample
-        reached = np.array([np.interp((0.05, 0.75, 0.95), np.append(0.0, row), time) for row in share]).reshape(-1, 3)
-        durations = np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
         cav, rms = np.sqrt(horizontal[:, 0] * horizontal[:, 1]), np.sqrt(energy / (2 * duration))
-        values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations, cav, rms])
+        values[rows] = np.column_stack([*peaks, energy * np.pi / (2 * G_IN_CM_S2), *durations(running, rate), cav, rms])
     table = pd.DataFrame(values, columns=COLUMNS)
     table.loc[without_vertical(records), ["pga_z_in_cm_s2", "pgv_z_in_cm_s"]] = np.nan
     return table
+
+
+def durations(running, rate):
+    """D5-75 and D5-95 (2, n) in s of the running energy (n, t) of records, in any unit; NaN without energy."""
+    total, time = running[:, -1:], np.arange(running.shape[1] + 1) / rate
+    share = np.divide(running, total, out=np.full_like(running, np.nan), where=total > 0)
+    # shares are reached linearly within a sample
+    reached = np.array([np.interp((0.05, 0.75, 0.95), np.append(0.0, row), time) for row in share]).reshape(-1, 3)
+    return np.where(np.isfinite(share[:, -1:]), reached[:, 1:] - reached[:, :1], np.nan).T
 
 
 def without_vertical(records):
@@ -108,9 +113,10 @@ def onsets(records):
 
 def _rotd(x, percentiles):
     """Percentiles (percentiles, n) over ANGLES of the largest value of x (n, 2, t) turned by that angle."""
-    turned = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)])
-    peaks = np.array([np.abs(turned @ wave[:, keep]).max(axis=1) for wave, keep in zip(x, _outer(x), strict=True)])
-    return np.percentile(peaks.reshape(-1, len(ANGLES)), percentiles, axis=1)
+    turned, (row, place) = np.stack([np.cos(ANGLES), np.sin(ANGLES)]), np.nonzero(_outer(x))
+    each = np.split(x[row, :, place], np.searchsorted(row, np.arange(1, len(x))))  # (points, 2) a record
+    peaks = np.array([np.abs(points @ turned).max(axis=0) for points in each])
+    return np.percentile(peaks, percentiles, axis=1)
 
 
 def _outer(x):
@@ -128,4 +134,4 @@ def _outer(x):
     edge = ((following - corner) ** 2).sum(axis=1)  # squared length
     nearest = np.divide(area**2, edge, out=np.full_like(area, np.inf), where=edge > 0).min(axis=1)
     nearest[np.isinf(nearest)] = 0.0  # nothing moves
-    return (x**2).sum(axis=1) >= nearest[:, None] * (1 - 1e-9)
+    return np.einsum("nct,nct->nt", x, x) >= nearest[:, None] * (1 - 1e-9)

@@ -5,6 +5,7 @@ magnitude and a distance, motion is compared given these, else as what the stati
 as the generator has not seen. Written into --out: the page index.html, and judged.json with every number.
 """
 
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from tsgen import config, dataset, features, findings, formats, generate, measures, residuals, store, timesnet
+from tsgen.collection import fitting, split_station
 from tsgen.distance import Whitening
 from tsgen.evidence import bias, copying, distances
 from tsgen.findings import finding
 from tsgen.needs import scenario_known
 from tsgen.one_sentence import OneSentence
-from tsgen.records import event_groups, split_station
+from tsgen.records import event_groups
 from tsgen.running import report
 from tsgen.study import VERSION
 
@@ -66,9 +68,7 @@ def matched(generated, recorded, wanted=()):
     known = recorded.stations
 
     def same(name):
-        full = [each for each in known if each.upper() == name.upper()]
-        code = split_station(name.upper())[1]
-        return full or [each for each in known if split_station(each.upper())[1] == code]
+        return fitting(name, known) or fitting(split_station(name)[1], known)
 
     for name in wanted:
         if len(found := same(name)) != 1:
@@ -235,7 +235,12 @@ def off(rows):
     found = findings.select(rows, statistic=("median", "spread"), subject=GENERATED)
     found = found.assign(measure=[bias.WORDS.get(measure, measure) for measure in found["measure"]])
     wide = findings.pivot(found, ["measure", "period_in_s"], "statistic").reset_index()
-    return wide.rename(columns=report.readable)
+    return wide.rename(columns=readable)
+
+
+def readable(name):
+    """A name of a finding as the page shows it."""
+    return re.sub(r"_in_(hz|s|km)\b", r" (\1)", str(name)).replace("(hz)", "(Hz)").replace("_", " ").strip(", ")
 
 
 def write(folder, run, rows, notes):

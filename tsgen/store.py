@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -60,10 +61,7 @@ class Stage:
                 return self.load(self.folder)
             except Exception as error:
                 problem = f"it cannot be loaded ({type(error).__name__})"
-        locks = self.run / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with open(locks / self.name, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(self.run, self.name):
             if self.problem() is not None or problem.startswith("it cannot"):
                 if self.folder.exists():
                     print(f"{self.name}: {problem}, building it anew", file=sys.stderr)
@@ -98,6 +96,16 @@ class Stage:
         os.replace(place, self.folder)
 
 
+@contextmanager
+def alone(run, name):
+    """What happens inside is done by one process at a time, of those that work in the folder of a run."""
+    locks = run / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with open(locks / name, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _manifest(folder):
     """Content of the manifest in ``folder``, {} where there is none that can be read."""
     try:
@@ -109,12 +117,12 @@ def _manifest(folder):
 
 def standing(run):
     """{folder: manifest} of a run's valid artefacts: made by the code that stands now, from inputs that are valid."""
-    manifests, valid = {}, {}
+    manifests, valid, code_now = {}, {}, cache(code_of)  # many stages rest on the same modules
 
     def is_valid(folder):
         if folder not in valid:
             made = manifests[folder] = _manifest(folder)
-            valid[folder] = bool(made) and made["code"] == code_of(made["modules"])
+            valid[folder] = bool(made) and made["code"] == code_now(tuple(made["modules"]))
             for path, key in made["inputs"].items() if valid[folder] else ():
                 other = Path(os.path.normpath(run / path))
                 valid[folder] &= is_valid(other) and manifests[other]["key"] == key

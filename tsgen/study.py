@@ -106,7 +106,7 @@ class Study(Dataset):
 
     def __init__(self, *given, models_of=None, **named):
         super().__init__(*given, **named)
-        self.models_of = models_of
+        self.models_of, self._told = models_of, False
 
     @property
     def models(self):
@@ -130,18 +130,21 @@ class Study(Dataset):
         return self.keep(name, _into_csv(make), _from_csv, inputs, settings)
 
     def keep_findings(self, name, make, inputs=()):
-        """Table of the findings that ``make()`` gives (rows), kept as ``keep`` does; results.json is their union."""
+        """Table of the findings that ``make()`` gives (rows), kept as ``keep`` does; results.json is the union of what
+        stands, written where there are new ones, and once by each Study."""
 
         def build(folder):
             store.write_json(folder / FINDINGS, findings.with_value(make()))
+            self._told = False
 
         def load(folder):
             return findings.table(json.loads((folder / FINDINGS).read_text()))
 
-        known = name in self._stages
         rows = self.keep(name, build, load, inputs)
-        if not known:
-            findings.write(self.folder / "results.json", *self.results.values())
+        if not self._told:
+            with store.alone(self.folder, "results"):  # so that none leaves out what another has just kept
+                findings.write(self.folder / "results.json", *self.results.values())
+            self._told = True
         return rows
 
     def model(self, name):

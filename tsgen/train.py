@@ -4,12 +4,12 @@ python -m tsgen.train --model timesnet --profile paper [--records FOLDER] [--sta
 torchrun --nproc-per-node=N -m tsgen.train …        the same on N processes (gloo on the CPU, nccl on GPUs)
 """
 
-import argparse
 import os
 import sys
 
 from torch import distributed
 
+from tsgen.one_sentence import OneSentence
 from tsgen.study import Study
 from tsgen.trainer import History, TrainingError, fit, load, processes, rank, world_size
 
@@ -18,13 +18,9 @@ __all__ = ["History", "TrainingError", "fit", "load", "main"]
 
 def main(arguments=None):
     """Train the model that the command line names, and print its history; one sentence where that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m tsgen.train", description="Train one model of a study.")
+    parser = OneSentence(prog="python -m tsgen.train", description=__doc__)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--profile", default="quick")
-    parser.add_argument("--records", help="folder of recordings; without it the simulated default")
-    parser.add_argument("--stations", help="target stations, separated by commas")
-    parser.add_argument("--unit", help="of files that do not state one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.ask_for_a_study()
     options = vars(parser.parse_args(arguments))
     name = options.pop("model")
     try:

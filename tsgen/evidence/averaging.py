@@ -122,7 +122,8 @@ def _sweep(study, name, model):
         mixed = generate.mix(kept, study.training, s.n_generated, k, seed=study.seed)
         f0 = Sample.of(hvsr.hvsr(mixed, s.hvsr).f0_in_hz, mixed.table)
         f0 = f0.take(np.isfinite(f0.values))
-        duration = Sample.of(np.log(intensity.measures(mixed)["d5_95_in_s"]), mixed.table)
+        running = np.cumsum((mixed.waveforms[:, :2].astype(float) ** 2).sum(axis=1), axis=1)
+        duration = Sample.of(np.log(intensity.durations(running, mixed.sampling_rate_in_hz)[1]), mixed.table)
         longer = findings.difference("median", duration, recorded, by_station=True, seed=study.seed)
         of = {"n": len(mixed), "set": f"k = {k}"}
         rows.append(finding(name, "", "ln std", "loss", ln_loss(found, squares, weights), **of))

@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 from tsgen import distance, findings, metrics
 from tsgen.evidence import distances, new_station
 from tsgen.evidence.distances import energy_scores
-from tsgen.evidence.new_station import ERGODIC, IDEAL, MEASURED, MEMORY, MODEL, OURS, WHOLE, everyone
+from tsgen.evidence.new_station import ERGODIC, IDEAL, MEASURED, MEMORY, MODEL, OURS, everyone
 from tsgen.features import FEATURES
 from tsgen.findings import Sample, finding
 from tsgen.study import N_GIVEN
@@ -60,12 +60,12 @@ def drawn(each):
     return np.take_along_axis(values, again, axis=0).mean(axis=0)
 
 
-def told(studies, names=WHOLE, choices=(0,), pool=None):
+def told(studies, names=None, choices=(0,), pool=None):
     """Findings (protocol "few", ``set`` the n) over choices of records: energy distances and site skill, to fresh truth
     at the held-out scenarios and to held-out recordings; against the first that there is, each less rivals', and, given
     the scenario, the energy score of ln PSA (root mean square over periods) and the bias of MEASURED; memorisation.
-    studies: one, or the folds of events."""
-    first, whole, cases = studies[0], len(studies) > 1, {}
+    studies: one, or the folds of events; names: who makes waves, all of new_station.WHOLE unless told otherwise."""
+    first, whole, cases, names = studies[0], len(studies) > 1, {}, names or new_station.WHOLE
     for choice in choices:
         for fold, study in enumerate(studies):
             for of, part in everyone(study, choice, names, whole, pool).groupby(["set", "subject"], sort=False):

@@ -89,18 +89,24 @@ def truth(study, rows):
 
 
 def frame(study, which, of="generated"):
-    """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS, p_onset and s_onset in s; built once. which:
-    see ``scenarios``, or "held_out", the records of ``Study.given``; of: "generated" or "truth"."""
-    given = [study.stage("given", GENERATOR if of == "generated" else "fresh")] if which == "held_out" else []
+    """DataFrame of one row a record: measures.IDENTITY, measures.COLUMNS and, of unseen and held-out scenarios, p_onset
+    and s_onset in s; built once. which: see ``scenarios``, or "held_out", the records of ``Study.given``; of:
+    "generated" or "truth"."""
+    given = f"given-{GENERATOR if of == 'generated' else 'fresh'}"
 
     def make():
-        draw = generated if of == "generated" else truth
-        some = given[0].value if given else draw(study, scenarios(study, which))
-        values = measures.measures(some, study.settings.window.before_p_in_s)
-        values[["p_onset", "s_onset"]] = intensity.onsets(some)
-        return pd.concat([some.table[measures.IDENTITY].reset_index(drop=True), values], axis=1)
+        if which == "held_out":
+            some, values = study.some(given), study.measures(given)
+        else:
+            some = (generated if of == "generated" else truth)(study, scenarios(study, which))
+            values = measures.measures(some, study.settings.window.before_p_in_s)
+            values = pd.concat([some.table[measures.IDENTITY].reset_index(drop=True), values], axis=1)
+        if which in ("unseen", "held_out"):
+            values[["p_onset", "s_onset"]] = intensity.onsets(some)
+        return values
 
-    inputs = [study.stage("records"), *given] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
+    inputs = [study.stage("records")] + ([study.stage("model", GENERATOR)] if of == "generated" else [])
+    inputs = [study.stage("measured", given)] if which == "held_out" else inputs
     return study.keep_table(f"scenario-{which}-{of}", make, inputs)
 
 

@@ -1,23 +1,19 @@
 """Redraw figures of a run from what it left: ``python -m tsgen.figures matrix_timesnet --profile quick``."""
 
-import argparse
 import sys
 
 import matplotlib
 
 from tsgen import figures
+from tsgen.one_sentence import OneSentence
 from tsgen.study import Study
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tsgen.figures", description=__doc__)
+    parser = OneSentence(prog="python -m tsgen.figures", description=__doc__)
     parser.add_argument("names", nargs="*", help="figures to draw; none draws all")
     parser.add_argument("--list", action="store_true", help="list the figures and what they show")
-    parser.add_argument("--profile", default="quick")
-    parser.add_argument("--records", help="folder of recordings; without it, the simulated default")
-    parser.add_argument("--stations", help="target stations, comma-separated")
-    parser.add_argument("--unit", help="unit of files that do not state one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.ask_for_a_study()
     given = parser.parse_args(arguments)
     if given.list:
         print("\n".join(f"{name:24s} {text.split('. ')[0]}" for name, text in figures.CAPTIONS.items()))

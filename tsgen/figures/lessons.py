@@ -4,12 +4,11 @@ histograms, a folded sine, and how the two models of the paper are built (notebo
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.patches import FancyBboxPatch
 
 from tsgen import findings, ground_motion, metrics
 from tsgen.figures import style
 from tsgen.figures.data import example_row
-from tsgen.figures.style import BLUE, GREY, ORANGE, figure, finish
+from tsgen.figures.style import BLUE, GREY, ORANGE, arrow, boxes, figure, finish
 from tsgen.simulate import motion, site, source
 
 QUIZ = ("control_average", "training", "control_phase", "control_renoised", "held_out", "control_regression")
@@ -148,26 +147,6 @@ def fold_sine(study):
     drawn.colorbar(image, ax=axes[2], label="amplitude")
     drawn.suptitle("folding (a computed sine, no record)", fontsize=10)
     return drawn
-
-
-def boxes(texts, size, limits, width=1.2):
-    """(figure, axes, x of their middles) of boxes in a row, an arrow from each to the next; limits: of y."""
-    drawn, ax = plt.subplots(figsize=size)
-    look = {"boxstyle": "round,pad=0.04", "facecolor": "#eef3f8", "edgecolor": BLUE}
-    left = 1.5 * np.arange(len(texts))
-    for x, text in zip(left, texts, strict=True):
-        ax.add_patch(FancyBboxPatch((x, 0), width, 1, **look))
-        ax.text(x + width / 2, 0.5, text, ha="center", va="center", fontsize=8)
-        if x:
-            arrow(ax, (x - 1.5 + width + 0.05, 0.5), (x - 0.05, 0.5), color="black")
-    ax.set(xlim=(-0.2, left[-1] + width / 2 + 0.8), ylim=limits)
-    ax.axis("off")
-    return drawn, ax, left + width / 2
-
-
-def arrow(ax, tail, tip, text="", where=(0, 0), color=ORANGE):
-    ax.annotate("", tip, tail, arrowprops={"arrowstyle": "->", "color": color})
-    ax.text(*where, text, ha="center", va="center", fontsize=8, color=color)
 
 
 @figure

@@ -7,8 +7,7 @@ import pandas as pd
 from tsgen import findings, metrics
 from tsgen.evidence import scores as evidence
 from tsgen.figures import style
-from tsgen.figures.lessons import arrow, boxes
-from tsgen.figures.style import SAME, figure, finish
+from tsgen.figures.style import SAME, arrow, boxes, figure, finish
 from tsgen.roles import role
 from tsgen.study import PAPER_MODELS
 

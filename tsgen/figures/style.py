@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
 
 FIGURES, CAPTIONS = {}, {}  # name: function that takes a Study, and its docstring; ``figure`` fills them
 BLUE, ORANGE, GREY, SAME = "#0072B2", "#D55E00", "#aaaaaa", "#cfe3d4"  # SAME: what counts as no difference
@@ -129,3 +130,23 @@ def draw_score(ax, row, y, **bar):
     ax.errorbar(value, y, xerr=np.abs([[value - low], [high - value]]), marker="o", elinewidth=2, **bar)
     beside = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
     ax.annotate(f"{value:.2f}", (value, y), **beside)
+
+
+def boxes(texts, size, limits, width=1.2):
+    """(figure, axes, x of their middles) of boxes in a row, an arrow from each to the next; limits: of y."""
+    drawn, ax = plt.subplots(figsize=size)
+    look = {"boxstyle": "round,pad=0.04", "facecolor": "#eef3f8", "edgecolor": BLUE}
+    left = 1.5 * np.arange(len(texts))
+    for x, text in zip(left, texts, strict=True):
+        ax.add_patch(FancyBboxPatch((x, 0), width, 1, **look))
+        ax.text(x + width / 2, 0.5, text, ha="center", va="center", fontsize=8)
+        if x:
+            arrow(ax, (x - 1.5 + width + 0.05, 0.5), (x - 0.05, 0.5), color="black")
+    ax.set(xlim=(-0.2, left[-1] + width / 2 + 0.8), ylim=limits)
+    ax.axis("off")
+    return drawn, ax, left + width / 2
+
+
+def arrow(ax, tail, tip, text="", where=(0, 0), color=ORANGE):
+    ax.annotate("", tip, tail, arrowprops={"arrowstyle": "->", "color": color})
+    ax.text(*where, text, ha="center", va="center", fontsize=8, color=color)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsgen import config, generate
+from tsgen import generate
+from tsgen.collection import fitting
 from tsgen.evidence import scenarios
 from tsgen.one_sentence import OneSentence
 from tsgen.study import FITTED, LAWS, MODELS, Study
@@ -37,11 +38,7 @@ def options(arguments):
     parser.add_argument("-n", type=int, default=10, help="records (10)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seisbench", action="store_true", help="one collection in place of MiniSEED files")
-    parser.add_argument("--profile", default="quick", help=f"{', '.join(config.PROFILES)} (quick)")
-    parser.add_argument("--records", metavar="FOLDER", help="recordings to learn from; without it simulated ones")
-    parser.add_argument("--stations", metavar="A,B", help="target stations")
-    parser.add_argument("--unit", metavar="U", help="of files that do not state one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.ask_for_a_study()
     return parser.parse_args(arguments)
 
 
@@ -80,8 +77,7 @@ def records_of(study, asked):
 
 
 def _station(study, name):
-    same = [each for each in study.stations if name.upper() in (each.upper(), each.upper().split(".")[-1])]
-    if len(same) != 1:
+    if len(same := fitting(name, study.stations)) != 1:
         known = ", ".join(study.stations)
         raise ValueError(f"{name} is none of the target stations {known}: name it in --stations")
     return same[0]

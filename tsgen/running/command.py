@@ -100,21 +100,26 @@ def main(arguments):
 
 
 def test(fast):
-    """Exit code of the first check that fails, else 0. Strict nbval meets a run folder just filled from nothing."""
+    """Exit code of the first check that fails, else 0. Strict nbval meets an empty run folder, into which another
+    process trains the models, as in a run."""
+    from tsgen.running import runner
+
     run = [sys.executable, "-m"]
-    pytest = [*run, "pytest", "--rootdir", str(ROOT), "-n", "auto", "--dist", "loadfile"]
-    in_order = "--no-loadscope-reorder"  # else the files with most tests begin, and a long one of few ends alone
-    steps = [[*run, "ruff", "check", "."], [*run, "ruff", "format", "--check", "."], [*pytest, in_order, "tests"]]
+    # in their order: else the files with most tests begin, and a long one of few ends alone
+    pytest = [*run, "pytest", "--rootdir", str(ROOT), "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    steps = [[*run, "ruff", "check", "."], [*run, "ruff", "format", "--check", "."], [*pytest, "tests"]]
     steps[-1] += ["-m", "not slow"] if fast else []
-    strict = [[*run, "tsgen.running.runner", "quick"], [*pytest, *NBVAL, "notebooks"]]
-    steps += [[*run, "tsgen.running.command", "smoke"]] if fast else strict
+    training, notebooks = [*run, "tsgen.running.runner", "quick"], runner.in_order(choose(), models=True)
+    steps += [[*run, "tsgen.running.command", "smoke"] if fast else [*pytest, *NBVAL, *map(str, notebooks)]]
     with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
         path = os.pathsep.join((str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")))
         environ = os.environ | {"TSGEN_RUNS": runs, "TSGEN_STATIC": "1", "PYTHONPATH": path}
         for step in steps:
             print("\n" + " ".join(["$ python", *step[1:]]), flush=True)
-            if code := subprocess.run(step, cwd=ROOT, env=environ).returncode:
-                return code
+            beside = [subprocess.Popen(training, cwd=ROOT, env=environ)] if set(NBVAL) <= {*step} else []
+            codes = [each.wait() for each in (subprocess.Popen(step, cwd=ROOT, env=environ), *beside)]
+            if any(codes):
+                return next(filter(None, codes))
     return 0
 
 

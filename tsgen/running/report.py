@@ -35,41 +35,6 @@ SPELLED = {  # TeX that matplotlib knows by another name
     r"\\([bB]igg?[lrm]?|middle)\b": "",
 }
 LINK = re.compile(r'(href="[^":/]+)\.ipynb(["#])')  # from one notebook to another
-SET_APART = ["subject", "against", "protocol", "set", "network", "training", "fold", "station", "period_in_s"]
-SECTIONS = {  # title: which findings, a pattern of "against, protocol, set, measure"; the first that fits takes a row
-    "Structures": r", structure\b",
-    "Scenario": r", (scenario|unseen|.* training),",
-    "Averaging": r"^theory|\bk = \d|, (ln std|waveform)$",
-    "Memorisation": r", (largest_correlation|r2|active_records)$",
-    "Records and levels": r"^,",  # against nothing
-    "Scores": r", (score|similarity|f0|.*(distance|skill))$",
-    "Bias and spread": "",
-}
-ORDER = ("Scores", "Bias and spread", "Memorisation", "Averaging", "Scenario", "Structures", "Records and levels")
-
-
-def pivot(rows):
-    """DataFrame of findings: a row for each subject and what else sets them apart, a column for each measure."""
-    frame = findings.table(rows)
-    apart = ["subject", *(name for name in SET_APART[1:] if frame[name].nunique(dropna=False) > 1)]
-    frame["statistic"] = [readable(f"{row['measure']}, {row['statistic']}") for row in frame.to_dict("records")]
-    wide = findings.pivot(frame, apart, "statistic").reset_index()
-    return wide.rename(columns={name: "" if name == "subject" else readable(name) for name in apart})
-
-
-def readable(name):
-    """A name of a finding as the page shows it."""
-    return re.sub(r"_in_(hz|s|km)\b", r" (\1)", str(name)).replace("(hz)", "(Hz)").replace("_", " ").strip(", ")
-
-
-def sections(rows):
-    """[(title, number of rows, HTML table)] of the findings, one for each kind that is there."""
-    found = {title: [] for title in ORDER}
-    for row in rows:
-        text = ", ".join(str(row.get(name) or "") for name in ("against", "protocol", "set", "measure"))
-        found[next(title for title, pattern in SECTIONS.items() if re.search(pattern, text))].append(row)
-    tables = {title: pivot(some) for title, some in found.items() if some}
-    return [(title, len(table), table.to_html(**HTML)) for title, table in tables.items()]
 
 
 def formula(tex, display=False):
@@ -171,7 +136,6 @@ def write(folder, captions=None):
     for name, entry in done:
         for what, part in entry.get("left out", {}).items():
             content["lacking"].setdefault(what, []).append(f"{part} of {name}")
-    content["sections"] = sections(rows)
     content["figures"] = {name: captions.get(name, "") for name in (*captions, *drawn) if name in drawn}
     drawn = [*content["figures"]]
     content["leading"] = [*(name for name in LEADING if name in drawn), *(n for n in drawn if n not in LEADING)][:3]

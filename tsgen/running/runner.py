@@ -169,6 +169,12 @@ def left_out(path):
     return lacking
 
 
+def in_order(notebooks, models):
+    """Paths of notebooks in the order in which they keep every core at work, while ``models`` are trained or not."""
+    first = (*WITHOUT_CGM, *LONGEST_FIRST) if models else LONGEST_FIRST
+    return sorted(notebooks, key=lambda path: (*first, path.name[:2]).index(path.name[:2]))
+
+
 def run(notebooks, folder, values, models=()):
     """Train ``models`` and execute ``notebooks`` side by side, a line for each as it ends; returns run.json's content:
     {notebook: {"seconds", "code" (code_key) or "error" (the end of its traceback), and "left out" (``left_out``)}}."""
@@ -179,13 +185,13 @@ def run(notebooks, folder, values, models=()):
     store.write_json(note, done)
     (folder / "index.html").unlink(missing_ok=True)  # a page stands only for a run that went to its end
     (folder / "notebooks").mkdir(exist_ok=True)
-    first = (*WITHOUT_CGM, *LONGEST_FIRST) if models else LONGEST_FIRST
-    in_order = sorted(notebooks, key=lambda path: (*first, path.name[:2]).index(path.name[:2]))
     with tempfile.TemporaryDirectory() as jupyter:  # "python3" is what runs this, whatever the user has installed
         # a failing cell is told by papermill: the kernel's own account of it would be noise
         write_kernel_spec(Path(jupyter) / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
         environ = {"JUPYTER_PATH": jupyter, "TSGEN_STATIC": "1"}  # a picture where a reader gets sliders
-        for path, seconds, error in side_by_side(_do, [*models, *in_order], folder, values, **environ):
+        for path, seconds, error in side_by_side(
+            _do, [*models, *in_order(notebooks, models)], folder, values, **environ
+        ):
             if path in models:
                 say(f"model {path}", seconds, error)
                 continue
