@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # several test processes share the cores
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests begin: else one of them ends alone, while other processes have nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def shared(path):
     """Path of development data in ../shared; skips without it, and fails where CI promises it."""
     found = ROOT.parent / "shared" / path
