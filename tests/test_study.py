@@ -1,5 +1,6 @@
 """The spine at smoke: stages built once and when they must be, no held-out event seen, bad input in one sentence."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -203,6 +204,24 @@ def test_a_damaged_artefact_is_noticed_and_built_anew(study, copied, monkeypatch
     assert said == [f"{name}: a file of it was changed or is missing, building it anew" for name in names]
     forbid(monkeypatch)  # and now it stands
     assert len(again(study, folder=copied.folder).generated("control_phase")) == 60
+
+
+def test_results_json_holds_what_stands_and_is_written_only_for_news(copied):
+    path, n = copied.folder / "results.json", len(copied.results["findings"])
+
+    def written():
+        return len(json.loads(path.read_text())["findings"])
+
+    path.write_text('{"findings": []}')
+    scores.stations(copied)  # it stands, but this Study cannot know whether the file holds what stands
+    assert written() == n > 1000
+    path.write_text('{"findings": []}')
+    scores.recordings(copied)
+    assert written() == 0
+    harm(copied.folder / "scores-control_phase" / "findings.json", "changed")
+    with few_draws():
+        scores.scores(copied, "control_phase")  # made anew
+    assert written() == n
 
 
 # ---- what models see ----

@@ -12,9 +12,9 @@ from tsgen.figures.style import CAPTIONS, FIGURES, styled  # noqa: F401
 from tsgen.needs import Lacking
 
 
-def draw(study, name):
-    """Draw figure ``name`` and save it as PNG and PDF in the run's figures folder; returns the PNG's path. Raises
-    ValueError for a name that is not in FIGURES, needs.Lacking where the records lack what it needs."""
+def draw(study, name, pdf=False):
+    """Draw figure ``name`` and save it as PNG (pdf: and as PDF) in the run's figures folder; returns the PNG's path.
+    Raises ValueError for a name that is not in FIGURES, needs.Lacking where the records lack what it needs."""
     if name not in FIGURES:
         raise ValueError(f"unknown figure {name!r}; known: {', '.join(FIGURES)}")
     with styled():
@@ -25,8 +25,8 @@ def draw(study, name):
         with Picture.open(path) as drawn:  # 256 colours: a third of the size, in notebooks and page alike
             small = drawn.convert("RGB").quantize(256, dither=Picture.Dither.NONE)
         small.save(path, optimize=True)
-        figure.set_layout_engine("none")  # which the PNG has had: it takes half of the time
-        figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+        if pdf:
+            figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
         plt.close(figure)
     return path
 

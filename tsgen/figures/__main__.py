@@ -22,7 +22,7 @@ def main(arguments=None):
     try:
         study = Study(given.profile, given.records, given.stations, given.seed, unit=given.unit)
         for name in given.names or figures.FIGURES:
-            print(figures.draw(study, name))
+            print(figures.draw(study, name, pdf=True))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
