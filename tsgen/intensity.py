@@ -113,7 +113,8 @@ def onsets(records):
 
 def _rotd(x, percentiles):
     """Percentiles (percentiles, n) over ANGLES of the largest value of x (n, 2, t) turned by that angle."""
-    turned, (row, place) = np.stack([np.cos(ANGLES), np.sin(ANGLES)]), np.nonzero(_outer(x))
+    turned = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
+    row, place = np.divmod(np.flatnonzero(_outer(x)), x.shape[2])
     each = np.split(x[row, :, place], np.searchsorted(row, np.arange(1, len(x))))  # (points, 2) a record
     peaks = np.array([np.abs(points @ turned).max(axis=0) for points in each])
     return np.percentile(peaks, percentiles, axis=1)
