@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tsgen import evidence, findings, oscillator
+from tsgen.evidence import new_station
 from tsgen.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,9 +62,11 @@ def downloaded_folder(tmp_path_factory):
 
 @contextmanager
 def few_draws(**also):
-    """Bootstraps short enough for findings of which only the shape is looked at; also: of the module oscillator."""
+    """Bootstraps, and sets of records, small enough for findings of which only the shape is looked at; also: of the
+    module oscillator."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(findings, "N_DRAWS", 40)
+        patch.setattr(new_station, "N_DRAWN", 8)
         for name, value in also.items():
             patch.setattr(oscillator, name, value)
         yield

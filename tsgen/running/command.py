@@ -100,8 +100,8 @@ def main(arguments):
 
 
 def test(fast):
-    """Exit code of the first check that fails, else 0. Strict nbval meets an empty run folder, into which another
-    process trains the models, as in a run."""
+    """Exit code of the first check that fails, else 0. Strict nbval meets a run folder that was empty, into which
+    another process trains the models meanwhile."""
     from tsgen.running import runner
 
     run = [sys.executable, "-m"]
@@ -109,18 +109,21 @@ def test(fast):
     pytest = [*run, "pytest", "--rootdir", str(ROOT), "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
     steps = [[*run, "ruff", "check", "."], [*run, "ruff", "format", "--check", "."], [*pytest, "tests"]]
     steps[-1] += ["-m", "not slow"] if fast else []
-    training, notebooks = [*run, "tsgen.running.runner", "quick"], runner.in_order(choose(), models=True)
-    steps += [[*run, "tsgen.running.command", "smoke"] if fast else [*pytest, *NBVAL, *map(str, notebooks)]]
+    strict = [*pytest, *NBVAL, *map(str, runner.in_order(choose(), models=True))]
+    steps += [[*run, "tsgen.running.command", "smoke"] if fast else strict]
     with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
         path = os.pathsep.join((str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")))
         environ = os.environ | {"TSGEN_RUNS": runs, "TSGEN_STATIC": "1", "PYTHONPATH": path}
-        for step in steps:
-            print("\n" + " ".join(["$ python", *step[1:]]), flush=True)
-            beside = [subprocess.Popen(training, cwd=ROOT, env=environ)] if set(NBVAL) <= {*step} else []
-            codes = [each.wait() for each in (subprocess.Popen(step, cwd=ROOT, env=environ), *beside)]
-            if any(codes):
-                return next(filter(None, codes))
-    return 0
+        training = None if fast else subprocess.Popen([*run, "tsgen.running.runner", "quick"], cwd=ROOT, env=environ)
+        try:
+            for step in steps:
+                print("\n" + " ".join(["$ python", *step[1:]]), flush=True)
+                if code := subprocess.run(step, cwd=ROOT, env=environ).returncode:
+                    return code
+            return training.wait() if training else 0
+        finally:
+            if training:
+                training.terminate()
 
 
 if __name__ == "__main__":
