@@ -93,8 +93,9 @@ def write(path, run, rows):
 
 def _brief(value):
     """A finding's value as JSON has it: six digits of a number, None for NaN."""
+    value = value if isinstance(value, str | float) else store.plain(value)
     if not isinstance(value, float):
-        return value if isinstance(value, str) else store.plain(value)
+        return value
     return float(f"{value:.6g}") if value == value else None
 
 
