@@ -23,10 +23,9 @@ def short(tmp_path, monkeypatch):
     """Few trainings, networks, splits and trials; nothing is written outside the test's folder."""
     monkeypatch.setenv("TSGEN_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(experiments, "RESULTS", tmp_path / "results")
-    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_ROUGH", "N_REGRESSED", "N_FEW"):
+    for name in ("N_TRAININGS", "N_NETWORKS", "N_SPLITS", "N_TRANSFERS", "N_ROUGH", "N_REGRESSED", "N_FEW"):
         monkeypatch.setattr(experiments, name, 2)
-    for name in ("N_ABLATED", "N_TRANSFERS"):
-        monkeypatch.setattr(experiments, name, 1)
+    monkeypatch.setattr(experiments, "N_ABLATED", 1)
     monkeypatch.setattr(experiments, "N_CHOICES", {"simulated": 2, "recorded": 1})
     monkeypatch.setattr(experiments, "POOLED", (1001,))
     monkeypatch.setattr(new_station, "WHOLE", ("evolve", "control_renoised"))
@@ -87,9 +86,9 @@ def test_what_is_trained_elsewhere_is_trained_once_and_serves_recorded_stations(
     given = recorded(tmp_path / "set"), "TK.0000,TK.0001"
     _, rows = ran("transfer", tmp_path / "results", *given)
     errors = findings.select(rows, statistic="share of variance changed")
-    assert errors.groupby("network")["set"].nunique().tolist() == [3] and errors["value"].is_unique
+    assert errors.groupby("network")["set"].nunique().tolist() == [3, 3] and errors["value"].is_unique
     trained = (path.parts[-3] for path in (tmp_path / "runs").rglob("model-timesnet/artefact.json"))
-    assert sorted(name.split("-")[-2] for name in trained) == ["active", "own", "stable"]
+    assert sorted(name.split("-")[-2] for name in trained) == ["active"] * 2 + ["own"] * 2 + ["stable"] * 2
 
 
 def test_the_papers_setting_goes_on_from_call_to_call(tmp_path, capsys):

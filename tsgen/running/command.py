@@ -111,7 +111,8 @@ def test(fast):
     steps[-1] += ["-m", "not slow"] if fast else []
     strict = [*pytest, *NBVAL, *map(str, runner.in_order(choose(), models=True))]
     steps += [[*run, "tsgen.running.command", "smoke"] if fast else strict]
-    with tempfile.TemporaryDirectory(prefix="tsgen-runs-") as runs:
+    # what is ended half-way may still write: not to clean up after it is no failure
+    with tempfile.TemporaryDirectory(prefix="tsgen-runs-", ignore_cleanup_errors=True) as runs:
         path = os.pathsep.join((str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")))
         environ = os.environ | {"TSGEN_RUNS": runs, "TSGEN_STATIC": "1", "PYTHONPATH": path}
         training = None if fast else subprocess.Popen([*run, "tsgen.running.runner", "quick"], cwd=ROOT, env=environ)
@@ -124,6 +125,7 @@ def test(fast):
         finally:
             if training:
                 training.terminate()
+                training.wait()
 
 
 if __name__ == "__main__":
